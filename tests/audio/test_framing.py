@@ -1,0 +1,229 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrestore.audio.framing import ChunkPlan, overlap_add_in_windows, process_in_chunks
+
+few = settings(deadline=None, max_examples=60)
+
+
+def noise(channels, samples, seed=0):
+    return np.random.default_rng(seed).standard_normal((channels, samples)).astype(np.float32)
+
+
+def cut(waveform, sizes):
+    """The waveform in blocks of the given sizes, over and over; blocks of zero samples included."""
+    blocks, position, turn = [], 0, 0
+    while position < waveform.shape[1]:
+        size = sizes[turn % len(sizes)]
+        blocks.append(waveform[:, position : position + size])
+        position += size
+        turn += 1
+    return blocks
+
+
+def joined(blocks, channels):
+    return np.concatenate([np.zeros((channels, 0), np.float32), *blocks], axis=1)
+
+
+block_sizes = st.lists(st.integers(0, 50), min_size=1, max_size=4).filter(any)
+
+
+@few
+@given(
+    samples=st.integers(0, 300),
+    channels=st.integers(1, 4),
+    sizes=block_sizes,
+    chunk=st.integers(1, 70),
+    context=st.integers(0, 90),
+    batch=st.integers(1, 7),
+)
+def test_an_identity_in_chunks_gives_back_every_sample(
+    samples, channels, sizes, chunk, context, batch
+):
+    waveform = noise(channels, samples)
+    plan = ChunkPlan(chunk, context, batch)
+    shapes = set()
+
+    def identity(rows):
+        shapes.add(rows.shape)
+        return rows
+
+    out = joined(process_in_chunks(cut(waveform, sizes), identity, plan, channels), channels)
+    np.testing.assert_array_equal(out, waveform)
+    assert shapes <= {(batch, 2 * context + chunk)}
+
+
+@few
+@given(
+    samples=st.integers(0, 300),
+    channels=st.integers(1, 4),
+    sizes=block_sizes,
+    half=st.integers(1, 60),
+    batch=st.integers(1, 7),
+)
+def test_an_identity_in_overlapping_windows_gives_back_every_sample(
+    samples, channels, sizes, half, batch
+):
+    waveform = noise(channels, samples)
+    shapes = set()
+
+    def identity(rows):
+        shapes.add(rows.shape)
+        return rows
+
+    out = joined(
+        overlap_add_in_windows(cut(waveform, sizes), identity, 2 * half, channels, batch), channels
+    )
+    assert out.shape == waveform.shape
+    np.testing.assert_allclose(out, waveform, rtol=0, atol=1e-6)
+    assert shapes <= {(batch, 2 * half)}
+
+
+@few
+@given(
+    samples=st.integers(1, 200),
+    channels=st.integers(1, 3),
+    chunk=st.integers(1, 40),
+    context=st.integers(0, 90),
+)
+def test_what_the_process_sees_is_the_stream_reflected_at_its_ends(
+    samples, channels, chunk, context
+):
+    waveform = noise(channels, samples)
+    seen = []
+    plan = ChunkPlan(chunk, context, channels)
+    for _ in process_in_chunks([waveform], lambda rows: seen.append(rows) or rows, plan, channels):
+        pass
+    extended = np.pad(waveform, ((0, 0), (context, context)), mode="reflect")
+    assert len(seen) == -(-samples // chunk)
+    for k, rows in enumerate(seen):
+        # Behind the last chunk's context there is filling, which reaches no sample that is kept.
+        expected = extended[:, k * chunk : k * chunk + chunk + 2 * context]
+        np.testing.assert_array_equal(rows[:, : expected.shape[1]], expected)
+
+
+@few
+@given(
+    samples=st.integers(1, 200),
+    sizes=block_sizes,
+    chunk=st.integers(1, 40),
+    half_length=st.integers(0, 12),
+    surplus=st.integers(0, 9),
+    batch=st.integers(1, 5),
+)
+def test_a_filter_no_longer_than_the_context_gives_in_chunks_what_it_gives_on_the_whole(
+    samples, sizes, chunk, half_length, surplus, batch
+):
+    waveform = noise(2, samples)
+    taps = noise(1, 2 * half_length + 1, seed=1)[0]
+
+    def fir(rows):
+        return np.stack(
+            [np.convolve(row, taps)[half_length : half_length + len(row)] for row in rows]
+        )
+
+    plan = ChunkPlan(chunk, half_length + surplus, batch)
+    out = joined(process_in_chunks(cut(waveform, sizes), fir, plan, 2), 2)
+    extended = np.pad(waveform, ((0, 0), (half_length, half_length)), mode="reflect")
+    whole = np.stack([np.convolve(row, taps, mode="valid") for row in extended])
+    np.testing.assert_allclose(out, whole, rtol=0, atol=1e-5)
+
+
+@few
+@given(samples=st.integers(1, 300), first=block_sizes, second=block_sizes)
+def test_the_result_does_not_depend_on_how_the_stream_is_cut_into_blocks(samples, first, second):
+    waveform = noise(2, samples)
+
+    def neighbours(rows):
+        return rows * np.roll(rows, 1, axis=1)
+
+    plan = ChunkPlan(17, 5, 3)
+    for cut_up in (
+        lambda sizes: process_in_chunks(cut(waveform, sizes), neighbours, plan, 2),
+        lambda sizes: overlap_add_in_windows(cut(waveform, sizes), neighbours, 24, 2, 3),
+    ):
+        np.testing.assert_array_equal(joined(cut_up(first), 2), joined(cut_up(second), 2))
+
+
+def test_what_a_process_says_about_the_context_is_thrown_away():
+    def spoil_context(rows):
+        rows = rows.copy()
+        rows[:, :10] = rows[:, -10:] = np.nan
+        return rows
+
+    waveform = noise(1, 1000)
+    out = joined(process_in_chunks([waveform], spoil_context, ChunkPlan(64, 10), 1), 1)
+    np.testing.assert_array_equal(out, waveform)
+
+
+def test_two_windows_that_disagree_are_weighted_with_hann_windows():
+    calls = []
+
+    def ones_then_zeros(rows):
+        calls.append(None)
+        return np.full_like(rows, len(calls) % 2)
+
+    out = joined(overlap_add_in_windows([np.zeros((1, 24), np.float32)], ones_then_zeros, 16, 1), 1)
+    fall = np.cos(np.pi * np.arange(8) / 16) ** 2
+    np.testing.assert_allclose(out[0], np.concatenate([fall, 1 - fall, fall]), atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["chunks", "windows"])
+def test_ten_minutes_need_no_more_memory_than_one(way):
+    block = noise(2, 16_000)
+
+    def peak(seconds):
+        stream = (block for _ in range(seconds))
+        if way == "chunks":
+            pieces = process_in_chunks(stream, lambda rows: rows, ChunkPlan(32_768, 4096, 4), 2)
+        else:
+            pieces = overlap_add_in_windows(stream, lambda rows: rows, 8192, 2, 4)
+        tracemalloc.start()
+        try:
+            assert sum(piece.shape[1] for piece in pieces) == seconds * 16_000
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(600) < 1.1 * peak(60)
+
+
+def test_results_come_out_before_the_stream_is_over():
+    produced = []
+
+    def endless():
+        while True:
+            produced.append(None)
+            yield noise(1, 100)
+
+    pieces = process_in_chunks(endless(), lambda rows: rows, ChunkPlan(100, 50, 2), 1)
+    for _ in range(5):
+        next(pieces)
+    assert len(produced) <= 8
+
+
+@pytest.mark.parametrize("shape", [(2, 20), (1, 20, 1), (20,)])
+def test_a_block_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match="Expected blocks of shape"):
+        list(process_in_chunks([np.zeros(shape)], lambda rows: rows, ChunkPlan(8, 2), 1))
+
+
+def test_a_process_that_changes_the_shape_is_refused():
+    with pytest.raises(ValueError, match=r"given the shape \(1, 12\) and returned \(1, 11\)"):
+        list(process_in_chunks([noise(1, 20)], lambda rows: rows[:, 1:], ChunkPlan(8, 2), 1))
+
+
+@pytest.mark.parametrize("plan", [(0, 1, 1), (1, -1, 1), (1, 1, 0)])
+def test_a_plan_without_samples_is_refused(plan):
+    with pytest.raises(ValueError, match="at least one"):
+        ChunkPlan(*plan)
+
+
+@pytest.mark.parametrize("window", [0, 1, 15])
+def test_an_odd_window_is_refused(window):
+    with pytest.raises(ValueError, match="even number"):
+        list(overlap_add_in_windows([noise(1, 20)], lambda rows: rows, window, 1))

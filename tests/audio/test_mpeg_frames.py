@@ -1,0 +1,85 @@
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrestore.audio import mpeg_frames
+from tfrestore.audio.mp3 import encode_mp3
+
+few = settings(deadline=None, max_examples=60)
+
+
+def frames_of(sample_rate, channels, kbit_per_second, variable=False):
+    """LAME's frames without the tag that encode_mp3 puts in front of them."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (channels, sample_rate)).astype(np.float32)
+    data = encode_mp3(noise, sample_rate, kbit_per_second, variable)
+    return data[mpeg_frames.parse_header(data[:4]).size :]
+
+
+def test_a_header_is_read_as_the_standard_says():
+    # MPEG-1 layer III, 128 kbit/s, 44.1 kHz, no padding, joint stereo: 144 * 128000 / 44100 bytes.
+    header = mpeg_frames.parse_header(b"\xff\xfb\x90\x64")
+    assert (header.kbit_per_second, header.sample_rate, header.channels) == (128, 44100, 2)
+    assert (header.samples, header.size) == (1152, 417)
+    assert mpeg_frames.parse_header(b"\xff\xfb\x92\x64").size == 418
+    # MPEG-2, 16 kbit/s, 16 kHz, mono: 72 * 16000 / 16000 bytes.
+    header = mpeg_frames.parse_header(b"\xff\xf3\x28\xc4")
+    assert (header.kbit_per_second, header.sample_rate, header.channels) == (16, 16000, 1)
+    assert (header.samples, header.size) == (576, 72)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [b"", b"\xff\xfb\x90", b"RIFF", b"\xff\xeb\x90\x64", b"\xff\xfd\x90\x64", b"\xff\xfb\x00\x64"]
+    + [b"\xff\xfb\xf0\x64", b"\xff\xfb\x9c\x64"],
+)
+def test_what_is_no_header_is_none(word):
+    assert mpeg_frames.parse_header(word) is None
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize(
+    ("sample_rate", "channels", "kbit"), [(44100, 2, 128), (44100, 1, 16), (8000, 1, 8)]
+)
+def test_the_frames_that_are_counted_are_those_that_decode(sample_rate, channels, kbit, variable):
+    frames = frames_of(sample_rate, channels, kbit, variable)
+    stream = mpeg_frames.scan(frames)
+    tagged = mpeg_frames.length_tag(stream) + frames
+    decoded, _ = soundfile.read(io.BytesIO(tagged), always_2d=True)
+    # The decoder drops its own 529 samples of delay.
+    assert len(decoded) == stream.frames * stream.first.samples - 529
+    assert stream.first.channels == decoded.shape[1] == channels
+    assert mpeg_frames.scan(tagged).tagged
+
+
+def test_delay_and_padding_are_removed_by_the_decoder():
+    frames = frames_of(44100, 1, 64)
+    stream = mpeg_frames.scan(frames)
+    plain, _ = soundfile.read(io.BytesIO(mpeg_frames.length_tag(stream) + frames))
+    tag = mpeg_frames.length_tag(stream, delay=576, padding=1000)
+    exact, _ = soundfile.read(io.BytesIO(tag + frames))
+    assert len(exact) == stream.frames * 1152 - 1576
+    np.testing.assert_allclose(exact, plain[576 : 576 + len(exact)], atol=1e-7)
+
+
+@few
+@given(front=st.binary(max_size=300), tail=st.binary(max_size=100))
+def test_bytes_around_the_stream_do_not_hide_it(front, tail):
+    # What may look like a header would make another stream of it.
+    front, tail = front.replace(b"\xff", b"\0"), tail.replace(b"\xff", b"\0")
+    frames = frames_of(44100, 1, 64)
+    count = mpeg_frames.scan(frames).frames
+    stream = mpeg_frames.scan(front + frames + tail)
+    assert (stream.offset, stream.frames) == (len(front), count)
+    half = len(frames) // 2
+    assert abs(mpeg_frames.scan(frames[:half] + tail + frames[half:]).frames - count) <= 1
+
+
+@few
+@given(data=st.binary(max_size=2000))
+def test_any_bytes_can_be_scanned(data):
+    stream = mpeg_frames.scan(data)
+    assert stream is None or stream.offset < len(data)

@@ -1,0 +1,39 @@
+"""Two logical CPU devices for every test, so that replicas can be compared with one device."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+def synthesize(seconds, sample_rate, seed=0):
+    """A few decaying tones over a little noise, float32 (samples,), peak 0.5."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * sample_rate)) / sample_rate
+    waveform = 0.005 * rng.standard_normal(len(time))
+    for onset in np.arange(0, seconds, 0.25):
+        after = np.maximum(time - onset, 0)
+        frequency = rng.uniform(100, 2000)
+        waveform += (time >= onset) * np.sin(2 * np.pi * frequency * after) * np.exp(-3 * after)
+    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def music_folder(tmp_path_factory):
+    """A folder of six short tracks of two genres, with splits."""
+    folder = tmp_path_factory.mktemp("music")
+    for number, split in enumerate(["train"] * 3 + ["valid"] * 2 + ["test"]):
+        genre = "even" if number % 2 == 0 else "odd"
+        path = folder / split / f"{genre}__{number}.flac"
+        path.parent.mkdir(exist_ok=True)
+        stereo = np.stack([synthesize(4.0, 22050, seed) for seed in (number, number + 100)], axis=1)
+        soundfile.write(path, stereo, 22050)
+    return folder

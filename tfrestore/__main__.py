@@ -1,0 +1,43 @@
+"""`tfrestore COMMAND`, the same as `python -m tfrestore.COMMAND`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "restore": "restore recordings: files, folders",
+    "train": "train a model, or go on training one",
+    "evaluate": "score a model on degraded music, by genre",
+    "export": "write a model as a SavedModel for TensorFlow Serving",
+    "degrade": "damage a recording on purpose, to try a model on",
+    "presets": "list the built-in presets",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command named first, with the rest as its arguments; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        module = importlib.import_module(f"tfrestore.{arguments[0]}")
+        return module.main(arguments[1:])
+    if arguments and arguments[0] == "--version":
+        from tfrestore.version import __version__
+
+        print(f"tfrestore {__version__}")
+        return 0
+    usage = ["usage: tfrestore COMMAND ...", "", "commands:"]
+    usage += [f"  {name:10s} {purpose}" for name, purpose in COMMANDS.items()]
+    usage += ["", "tfrestore COMMAND --help describes one. tfrestore --version prints the version."]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("\n".join(usage))
+        return 0 if arguments else 2
+    print(
+        f"tfrestore: there is no command {arguments[0]!r}; commands: {', '.join(COMMANDS)}.",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Long waveforms in pieces of one constant shape, and back into one, in constant memory.
+
+`process_in_chunks` cuts a stream into chunks, gives each its real neighbours as context, and throws
+away what the process says about the context. It is not cross-faded: that would only hide how far
+the edges of a window reach into it. `overlap_add_in_windows` is for networks that were trained on
+windows without context: each sample is the weighted mean of the two windows that hold it, with Hann
+weights.
+
+Both are transparent (an identity process gives back the stream, first and last sample included),
+put chunks on a fixed grid, so that the result does not depend on the blocks in which the stream
+arrives, and call the process with one shape only, so that a TensorFlow function is traced once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Process = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """How a stream is cut for `process_in_chunks`.
+
+    Attributes:
+        chunk_samples: Samples that are kept of each window, 1 or more.
+        context_samples: Samples on either side that the process sees and that are then thrown away.
+        batch_size: Rows (a channel of a chunk is one) that the process gets at once.
+    """
+
+    chunk_samples: int
+    context_samples: int
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.chunk_samples < 1 or self.context_samples < 0 or self.batch_size < 1:
+            raise ValueError(
+                "A chunk and a batch hold at least one, a context at least zero samples; "
+                f"received {self}."
+            )
+
+    @property
+    def window_samples(self) -> int:
+        """Length of what the process gets: context, chunk and context."""
+        return self.context_samples + self.chunk_samples + self.context_samples
+
+
+def process_in_chunks(
+    blocks: Iterable[np.ndarray], process: Process, plan: ChunkPlan, channels: int
+) -> Iterator[np.ndarray]:
+    """Runs a process over a stream, chunk by chunk, each with context on both sides.
+
+    Chunk `k` begins at sample `k * chunk_samples`. Before the stream's first sample and behind its
+    last, the context is the stream reflected about that sample (as often as it takes where the
+    stream is shorter than the context).
+
+    Args:
+        blocks: The stream: arrays of shape `(channels, any number)`, one after the other.
+        process: Takes float32 of shape `(plan.batch_size, plan.window_samples)` and returns the
+            same shape. Rows are the channels of a chunk, then those of the next; the last batch is
+            filled up with silence.
+        plan: Lengths of chunk and context, and the batch size.
+        channels: Number of channels of the stream.
+
+    Yields:
+        float32 arrays `(channels, up to chunk_samples)`, which joined have the length of the
+        stream.
+
+    Raises:
+        ValueError: A block or what the process returns has the wrong shape.
+    """
+    context = plan.context_samples
+    windows = _windows(
+        blocks, channels, plan.window_samples, plan.chunk_samples, lead=context, kept_from=context
+    )
+    for window, kept in _in_batches(windows, process, plan.batch_size):
+        yield window[:, context : context + kept]
+
+
+def overlap_add_in_windows(
+    blocks: Iterable[np.ndarray],
+    process: Process,
+    window_samples: int,
+    channels: int,
+    batch_size: int = 1,
+) -> Iterator[np.ndarray]:
+    """Runs a process over a stream in windows that overlap by half, and adds the results.
+
+    Analysis windows are rectangular, synthesis windows are periodic Hann windows, whose two
+    overlapping halves sum to one. The first window begins half a window before the stream, so that
+    the first samples too are seen twice; outside the stream it is reflected.
+
+    Args:
+        blocks: The stream: arrays of shape `(channels, any number)`, one after the other.
+        process: Takes float32 of shape `(batch_size, window_samples)` and returns the same shape.
+            Rows are the channels of a window, then those of the next; the last batch is filled up
+            with silence.
+        window_samples: Length of a window, an even number.
+        channels: Number of channels of the stream.
+        batch_size: Rows that the process gets at once.
+
+    Yields:
+        float32 arrays `(channels, up to window_samples / 2)`, which joined have the length of the
+        stream.
+
+    Raises:
+        ValueError: `window_samples` is odd, or a block or what the process returns has the wrong
+            shape.
+    """
+    if window_samples < 2 or window_samples % 2 or batch_size < 1:
+        raise ValueError(
+            "A window that overlaps by half has an even number of samples and a batch at least one "
+            f"row; received {window_samples} and {batch_size}."
+        )
+    hop = window_samples // 2
+    rise = (0.5 - 0.5 * np.cos(np.pi * np.arange(hop) / hop)).astype(np.float32)
+    fall = 1 - rise
+    second_half = np.zeros((channels, hop), np.float32)
+    windows = _windows(blocks, channels, window_samples, hop, lead=hop, kept_from=0)
+    for window, kept in _in_batches(windows, process, batch_size):
+        if kept:
+            yield (second_half + rise * window[:, :hop])[:, :kept]
+        second_half = fall * window[:, hop:]
+
+
+def _windows(
+    blocks: Iterable[np.ndarray],
+    channels: int,
+    window_samples: int,
+    hop: int,
+    lead: int,
+    kept_from: int,
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Cuts a stream into windows that begin `hop` apart, the first `lead` samples before the
+    stream.
+
+    Yields each window and how many of its `hop` samples from `kept_from` on lie inside the stream.
+    """
+    buffer = _WindowBuffer(channels, window_samples, start=-lead)
+    for block in blocks:
+        if block.ndim != 2 or block.shape[0] != channels:
+            raise ValueError(
+                f"Expected blocks of shape ({channels}, samples), received {block.shape}."
+            )
+        taken = 0
+        while taken < block.shape[1]:
+            taken += buffer.append(block[:, taken:])
+            if buffer.is_full:
+                yield buffer.window(), buffer.kept(kept_from, hop)
+                buffer.advance(hop)
+    while buffer.start + kept_from < buffer.end:
+        yield buffer.window(), buffer.kept(kept_from, hop)
+        buffer.advance(hop)
+
+
+class _WindowBuffer:
+    """The samples of the window that is being filled.
+
+    Attributes:
+        start: Position in the stream at which the window begins; negative before the stream.
+        end: Position behind the last sample seen.
+    """
+
+    def __init__(self, channels: int, window_samples: int, start: int) -> None:
+        self._samples = np.empty((channels, window_samples), np.float32)
+        self._first = 0
+        self.start = start
+        self.end = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.end == self.start + self._samples.shape[1]
+
+    def append(self, block: np.ndarray) -> int:
+        """Takes as many samples as the window still needs, and says how many."""
+        filled = self.end - self._first
+        taken = min(block.shape[1], self.start + self._samples.shape[1] - self.end)
+        self._samples[:, filled : filled + taken] = block[:, :taken]
+        self.end += taken
+        return taken
+
+    def window(self) -> np.ndarray:
+        """A copy of the window, reflected where the stream has not begun or is over."""
+        filled = self.end - self._first
+        offset = self.start - self._first
+        if offset == 0 and self.is_full:
+            return self._samples.copy()
+        return self._samples[:, _reflected(offset, self._samples.shape[1], filled)]
+
+    def kept(self, kept_from: int, hop: int) -> int:
+        first = self.start + kept_from
+        return max(0, min(self.end, first + hop) - max(0, first))
+
+    def advance(self, hop: int) -> None:
+        self.start += hop
+        first = min(max(0, self.start), self.end)
+        kept = self._samples[:, first - self._first : self.end - self._first]
+        self._samples[:, : kept.shape[1]] = kept.copy()
+        self._first = first
+
+
+def _reflected(offset: int, count: int, length: int) -> np.ndarray:
+    """Indices `offset, offset + 1, ...`, folded into `0 ... length - 1` by mirrors at both ends."""
+    period = max(1, 2 * (length - 1))
+    folded = np.arange(offset, offset + count) % period
+    return np.minimum(folded, period - folded) if length > 1 else np.zeros(count, np.intp)
+
+
+def _in_batches(
+    windows: Iterable[tuple[np.ndarray, int]], process: Process, batch_size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Puts the rows of the windows through `process`, `batch_size` at once; yields them in
+    order."""
+    # A window waits here until each of its rows has been through the process.
+    waiting: deque[tuple[np.ndarray, int]] = deque()
+    rows: list[np.ndarray] = []
+    for window, kept in windows:
+        waiting.append((window, kept))
+        for row in window:
+            rows.append(row)
+            if len(rows) == batch_size:
+                _process_in_place(rows, process, batch_size)
+                rows.clear()
+        unfinished = -(-len(rows) // len(window))
+        while len(waiting) > unfinished:
+            yield waiting.popleft()
+    if rows:
+        _process_in_place(rows, process, batch_size)
+    yield from waiting
+
+
+def _process_in_place(rows: list[np.ndarray], process: Process, batch_size: int) -> None:
+    batch = np.zeros((batch_size, len(rows[0])), np.float32)
+    batch[: len(rows)] = rows
+    result = np.asarray(process(batch))
+    if result.shape != batch.shape:
+        raise ValueError(
+            f"The process was given the shape {batch.shape} and returned {result.shape}."
+        )
+    for row, processed in zip(rows, result, strict=False):
+        row[:] = processed

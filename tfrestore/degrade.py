@@ -1,0 +1,55 @@
+"""`python -m tfrestore.degrade`: damages a recording on purpose, to try a model on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tfrestore.command_line import make_parser, run_command
+
+EXAMPLES = """\
+  tfrestore degrade song.flac -o gapped.flac
+  tfrestore degrade song.flac -o bad.flac --degradation mp3:16"""
+
+
+def make_degrade_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    from tfrestore.data.degradation import DESCRIPTION
+
+    parser = make_parser(
+        "degrade",
+        "Damage a recording on purpose: gaps of 10 to 50 ms in the waveform, or an MP3's losses.\n"
+        "The same seed gives the same damage on any machine.",
+        EXAMPLES,
+    )
+    parser.add_argument("input", metavar="FILE", help="the intact recording")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the damaged one")
+    parser.add_argument("--degradation", default="gaps:waveform", help=DESCRIPTION)
+    parser.add_argument("--seed", type=int, default=0, help="decides where gaps are")
+    return parser
+
+
+def degrade(options: argparse.Namespace) -> int:
+    """Runs the command with parsed options; returns its exit code."""
+    from tfrestore.audio.files import read, read_info, write
+    from tfrestore.data.degradation import parse_degradation
+    from tfrestore.restore import default_subtype
+
+    degradation = parse_degradation(options.degradation)
+    waveform, sample_rate = read(options.input)
+    damaged = degradation.degrade(waveform, sample_rate, options.seed, index=0)
+    output = Path(options.output)
+    subtype = default_subtype(read_info(options.input), output.suffix)
+    write(output, damaged, sample_rate, subtype=subtype)
+    print(output)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(make_degrade_parser(), degrade, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Evaluation: scoring a restorer on degraded music, and the papers' tables."""

@@ -1,0 +1,74 @@
+"""Writing a restorer as a SavedModel for TensorFlow Serving."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tfrestore.errors import UsageError
+from tfrestore.restorer import Restorer
+
+
+def export_restorer(
+    restorer: Restorer, repository: str | os.PathLike, version: int | None = None
+) -> Path:
+    """Writes `repository/VERSION/`, complete or not at all.
+
+    The signatures are the restorer's `endpoints`, float32 in and out, with core TensorFlow operations
+    only; batch and length are free.
+
+    Args:
+        restorer: what to export.
+        repository: the model's folder in TensorFlow Serving's layout, `models/NAME`.
+        version: positive integer; by default the next one that is free.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        UsageError: if the version is there already or the folder cannot be written.
+    """
+    repository = Path(repository)
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        versions = [int(path.name) for path in repository.iterdir() if path.name.isdigit()]
+        version = max(versions, default=0) + 1 if version is None else version
+        target = repository / str(version)
+        if version < 1 or target.exists():
+            raise UsageError(
+                f"{target}: this version {'exists already' if version > 0 else 'is not positive'}; "
+                "leave out --version to take the next one."
+            )
+        # A hidden name is none that a watching server takes for a version.
+        beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=repository))
+    except OSError as error:
+        raise UsageError(f"{repository}: cannot be written ({error.strerror}).") from None
+    try:
+        archive = keras.export.ExportArchive()
+        archive.track(restorer)
+        for name, (function, input_name, shape, output_name) in restorer.endpoints().items():
+            archive.add_endpoint(
+                name,
+                _named(function, output_name),
+                input_signature=[tf.TensorSpec(shape, tf.float32, name=input_name)],
+            )
+        archive.write_out(str(beside), verbose=False)
+        os.chmod(beside, 0o755)
+        os.replace(beside, target)
+    except OSError as error:
+        raise UsageError(f"{repository}: cannot be written ({error.strerror or error}).") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def _named(function, output_name: str):
+    def endpoint(value):
+        return {output_name: function(value)}
+
+    return endpoint

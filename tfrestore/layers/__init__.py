@@ -1,0 +1,25 @@
+"""Keras layers that several model families share: STFT, Griffin-Lim, signed square root.
+
+The names load Keras on first use, so that importing this package costs nothing.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "STFT": "stft",
+    "InverseSTFT": "stft",
+    "GriffinLim": "griffin_lim",
+    "SignedSquareRoot": "signed_square_root",
+    "SignedSquare": "signed_square_root",
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

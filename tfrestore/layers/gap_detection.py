@@ -1,0 +1,138 @@
+"""Finding dropouts in a waveform: stretches where the samples themselves were lost.
+
+A dropout is (nearly) silent, short, and cuts the music off and on again at once; a rest in the music
+dies away before it. This tells the two apart without knowing positions, in the graph, so that the
+exported model finds gaps as well.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from tfrestore.layers.float32_layer import Float32Layer
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class GapDetection(Float32Layer):
+    """Marks the lost samples of a waveform: `(batch, samples)` to a boolean `(batch, samples)`.
+
+    The waveform is looked at in blocks of a millisecond. A block is silent when its peak lies
+    `silence_db` below the highest peak of its surroundings; a run of silent blocks is a gap when it is
+    neither too short nor too long and when the music right before it and right after it is at most
+    `edge_db` below that peak. Runs that touch an end of the waveform are not gaps: nothing says that
+    there was music.
+
+    Args:
+        sample_rate: int. Hz.
+        shortest: float. Seconds a run lasts at least. Defaults to `0.003`.
+        longest: float. Seconds a run lasts at most. Defaults to `0.4`; the longest gap that the
+            paper's patches have is 0.36.
+        silence_db: float. How far a silent block lies below its surroundings. Defaults to `66.0`,
+            which rests between the beats of real music do not reach and the ringing of a resampler
+            does a few milliseconds from a gap's edges.
+        edge_db: float. How far the music beside a gap may lie below its surroundings. Defaults to
+            `26.0`.
+    """
+
+    #: Blocks that surround a block on either side when its level is compared.
+    SURROUNDINGS = 500
+    #: Blocks beside a run that must hold music.
+    BESIDE = 4
+    #: Blocks on either side of the silence that belong to a gap.
+    EDGE = 3
+
+    def __init__(
+        self,
+        sample_rate: int,
+        shortest: float = 0.003,
+        longest: float = 0.4,
+        silence_db: float = 66.0,
+        edge_db: float = 26.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.sample_rate = sample_rate
+        self.shortest = shortest
+        self.longest = longest
+        self.silence_db = silence_db
+        self.edge_db = edge_db
+        self.block = max(1, sample_rate // 1000)
+
+    @property
+    def context_samples(self) -> int:
+        """Samples on either side that can change whether a sample counts as lost."""
+        longest = int(self.longest * self.sample_rate) // self.block + 1
+        return (longest + self.BESIDE + self.EDGE + self.SURROUNDINGS) * self.block
+
+    def call(self, waveform):
+        """Marks lost samples.
+
+        Args:
+            waveform: float `(batch, samples)`.
+
+        Returns:
+            bool `(batch, samples)`.
+        """
+        waveform = ops.cast(waveform, "float32")
+        batch, samples = ops.shape(waveform)
+        blocks = (samples + self.block - 1) // self.block
+        padding = ops.zeros((batch, blocks * self.block - samples), "float32")
+        padded = ops.concatenate([ops.abs(waveform), padding], axis=1)
+        peak = ops.max(ops.reshape(padded, (batch, blocks, self.block)), axis=2)
+        level = _neighbourhood_maximum(peak, self.SURROUNDINGS)
+        silent = ops.logical_and(peak <= level * 10 ** (-self.silence_db / 20), level > 1e-4)
+        music = ops.cast(
+            _neighbourhood_maximum(peak, 0) > level * 10 ** (-self.edge_db / 20), "float32"
+        )
+
+        # Runs are numbered through the whole batch; what belongs to a run is gathered by its number.
+        before = ops.pad(silent[:, :-1], [[0, 0], [1, 0]])
+        after = ops.pad(silent[:, 1:], [[0, 0], [0, 1]])
+        begins = ops.logical_and(silent, ops.logical_not(before))
+        ends = ops.logical_and(silent, ops.logical_not(after))
+        run = ops.reshape(ops.cumsum(ops.cast(ops.reshape(begins, (-1,)), "int32")), (-1,))
+        runs = batch * blocks + 1
+
+        def per_run(values):
+            values = ops.where(silent, ops.cast(values, "float32"), 0.0)
+            return ops.segment_sum(ops.reshape(values, (-1,)), run, num_segments=runs)
+
+        length = per_run(ops.ones_like(peak))
+        left = per_run(ops.where(begins, _latest_maximum(music, self.BESIDE), 0.0))
+        right = per_run(ops.where(ends, _next_maximum(music, self.BESIDE), 0.0))
+        shortest = self.shortest * self.sample_rate / self.block
+        longest = self.longest * self.sample_rate / self.block
+        is_gap = (length >= shortest) & (length <= longest) & (left > 0) & (right > 0)
+        lost = ops.logical_and(silent, ops.reshape(ops.take(is_gap, run), (batch, blocks)))
+        # A gap's first and last block hold music as well, and a resampler rings into the next ones.
+        lost = _neighbourhood_maximum(ops.cast(lost, "float32"), self.EDGE) > 0
+        return ops.repeat(lost, self.block, axis=1)[:, :samples]
+
+    def get_config(self):
+        return super().get_config() | {
+            "sample_rate": self.sample_rate,
+            "shortest": self.shortest,
+            "longest": self.longest,
+            "silence_db": self.silence_db,
+            "edge_db": self.edge_db,
+        }
+
+
+def _neighbourhood_maximum(values, reach: int):
+    """The largest of `(batch, blocks)` within `reach` blocks on either side of each."""
+    return _pooled(ops.pad(values, [[0, 0], [reach, reach]]), 2 * reach + 1)
+
+
+def _latest_maximum(values, reach: int):
+    """The largest of the `reach` blocks before each."""
+    return _pooled(ops.pad(values, [[0, 0], [reach, 0]])[:, :-1], reach)
+
+
+def _next_maximum(values, reach: int):
+    """The largest of the `reach` blocks after each."""
+    return _pooled(ops.pad(values, [[0, 0], [0, reach]])[:, 1:], reach)
+
+
+def _pooled(values, width: int):
+    return ops.max_pool(values[..., None], width, strides=1, padding="valid")[..., 0]

@@ -1,0 +1,193 @@
+"""How the inpainters are used: waveform in, waveform out.
+
+The path is Serra et al.'s (WebMedia 2021): magnitudes of a short-time Fourier transform, scaled to at
+most one, through the U-Net, and back by Griffin-Lim. On real recordings it departs from the paper in
+what it leaves alone: samples that were not lost stay as they are, and Griffin-Lim only finds the phase
+of what was (`phase="keep"`). `phase="griffin_lim"` throws all phase away, as the paper does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from tfrestore.layers.gap_detection import GapDetection
+from tfrestore.layers.griffin_lim import GriffinLim
+from tfrestore.layers.stft import STFT
+from tfrestore.models.inpainter.network import UNet
+from tfrestore.restorer import Restorer
+
+PHASES = ("keep", "griffin_lim")
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class InpainterRestorer(Restorer):
+    """Fills the gaps of recordings with a trained `UNet`.
+
+    Takes waveforms `(batch, samples)` at `sample_rate` and returns the same shape. Lost samples are
+    those that are NaN and those that `GapDetection` finds; everything else is returned as it is, and a
+    waveform without gaps unchanged.
+
+    Args:
+        network: the `UNet`.
+        sample_rate: int. Hz. Defaults to `16000`, as the following the paper's.
+        frame_length: int. Samples per STFT frame. Defaults to `256`.
+        hop_length: int. Samples between frames. Defaults to `64`.
+        fft_length: int. Points of the transform. Defaults to `255`, which gives exactly the paper's
+            128 bins and loses nothing.
+        input_scale: float. What magnitudes are divided by for the network. Defaults to `128.0`.
+        target_scale: float. The same for the targets it is trained on. Defaults to `128.0`.
+        offset: float. Added after the division. Defaults to `0.001`.
+        phase: `"keep"` or `"griffin_lim"`. Defaults to `"keep"`.
+        iterations: int. Griffin-Lim iterations. Defaults to `32`.
+        momentum: float. Of fast Griffin-Lim; `0` is the plain one. Defaults to `0.99`.
+
+    Raises:
+        ValueError: if `phase` is neither of the two.
+    """
+
+    accepts_gaps = True
+
+    def __init__(
+        self,
+        network: UNet,
+        sample_rate: int = 16000,
+        frame_length: int = 256,
+        hop_length: int = 64,
+        fft_length: int = 255,
+        input_scale: float = 128.0,
+        target_scale: float = 128.0,
+        offset: float = 0.001,
+        phase: str = "keep",
+        iterations: int = 32,
+        momentum: float = 0.99,
+        **kwargs,
+    ):
+        if phase not in PHASES:
+            raise ValueError(f"Argument `phase` must be one of {PHASES}. Received: phase={phase!r}")
+        super().__init__(network, sample_rate=sample_rate, **kwargs)
+        self.frame_length = frame_length
+        self.hop_length = hop_length
+        self.fft_length = fft_length
+        self.input_scale = input_scale
+        self.target_scale = target_scale
+        self.offset = offset
+        self.phase = phase
+        self.iterations = iterations
+        self.momentum = momentum
+        transform = {
+            "frame_length": frame_length,
+            "hop_length": hop_length,
+            "fft_length": fft_length,
+        }
+        self.detection = GapDetection(sample_rate)
+        self.stft = STFT(**transform)
+        self.patch_stft = STFT(**transform, padding="valid")
+        self.griffin_lim = GriffinLim(**transform, iterations=iterations, momentum=momentum)
+
+    @property
+    def context_samples(self) -> int:
+        """What the network, Griffin-Lim and the detection see to each side of a sample."""
+        frames = self.network.context_frames + self.griffin_lim.context_frames()
+        samples = frames * self.hop_length + self.detection.context_samples
+        return math.ceil(samples / self.grid_samples) * self.grid_samples
+
+    @property
+    def grid_samples(self) -> int:
+        """Chunks start on this grid, on which the network's strides lie."""
+        return 2**self.network.depth * self.hop_length
+
+    def call(self, waveform):
+        waveform = ops.cast(waveform, "float32")
+        marked = ops.isnan(waveform)
+        waveform = ops.where(marked, 0.0, waveform)
+        if self.phase == "griffin_lim":
+            real, imaginary = self.stft(waveform)
+            magnitude = self.restore_magnitude(absolute(real, imaginary))
+            return self.griffin_lim(magnitude, samples=ops.shape(waveform)[1])
+        lost = ops.logical_or(marked, self.detection(waveform))
+        return ops.cond(
+            ops.any(lost), lambda: self._fill(waveform, lost), lambda: ops.copy(waveform)
+        )
+
+    def _fill(self, waveform, lost):
+        waveform = ops.where(lost, 0.0, waveform)
+        real, imaginary = self.stft(waveform)
+        magnitude = absolute(real, imaginary)
+        # A frame that touches a lost sample is zeroed whole: that is how the network was shown gaps.
+        intact = ops.cast(self._intact_frames(lost), "float32")[..., None]
+        estimate = self.restore_magnitude(magnitude * intact)
+        return self.griffin_lim(
+            magnitude * intact + estimate * (1.0 - intact),
+            samples=ops.shape(waveform)[1],
+            known=waveform,
+            lost=lost,
+        )
+
+    def _intact_frames(self, lost):
+        """Bool `(batch, frames)`: whether none of a frame's samples are lost."""
+        overlap = self.frame_length // self.hop_length
+        batch, samples = ops.shape(lost)
+        frames = self.stft.frames_for_samples(samples)
+        hops = frames + overlap - 1
+        before = (overlap - 1) * self.hop_length
+        after = hops * self.hop_length - before - samples
+        padded = ops.concatenate(
+            [
+                ops.zeros((batch, before), "float32"),
+                ops.cast(lost, "float32"),
+                ops.zeros((batch, after), "float32"),
+            ],
+            axis=1,
+        )
+        hop_lost = ops.max(ops.reshape(padded, (batch, hops, self.hop_length)), axis=2)
+        return ops.max_pool(hop_lost[..., None], overlap, strides=1, padding="valid")[..., 0] == 0
+
+    def restore_magnitude(self, magnitude):
+        """The network on plain magnitudes: `(batch, frames, bins)` to the same shape, not negative."""
+        restored = self.network(self.normalise(magnitude), training=False)
+        return ops.maximum((restored[..., 0] - self.offset) * self.input_scale, 0.0)
+
+    def normalise(self, magnitude, scale: float | None = None):
+        """Plain magnitudes `(batch, frames, bins)` to the network's `(batch, frames, bins, 1)`."""
+        return (magnitude / (scale or self.input_scale) + self.offset)[..., None]
+
+    def patch_magnitudes(self, waveforms, frames: int):
+        """Waveforms `(batch, samples)` to patches `(batch * patches, frames, bins)` in their order.
+
+        The last frames, too few for a patch, are left out.
+        """
+        magnitude = absolute(*self.patch_stft(waveforms))
+        batch, available, bins = ops.shape(magnitude)
+        patches = available // frames
+        return ops.reshape(magnitude[:, : patches * frames], (batch * patches, frames, bins))
+
+    def endpoints(self):
+        """`spectrogram`: `magnitude` `[batch, frames, bins]` to the same, beside `serving_default`."""
+        bins = self.fft_length // 2 + 1
+        return {
+            **super().endpoints(),
+            "spectrogram": (self.restore_magnitude, "magnitude", (None, None, bins), "magnitude"),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sample_rate": self.sample_rate,
+            "frame_length": self.frame_length,
+            "hop_length": self.hop_length,
+            "fft_length": self.fft_length,
+            "input_scale": self.input_scale,
+            "target_scale": self.target_scale,
+            "offset": self.offset,
+            "phase": self.phase,
+            "iterations": self.iterations,
+            "momentum": self.momentum,
+        }
+
+
+def absolute(real, imaginary):
+    """The magnitude of a complex spectrum given as its two parts, of the same shape."""
+    return ops.sqrt(ops.square(real) + ops.square(imaginary))

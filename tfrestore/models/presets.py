@@ -1,0 +1,270 @@
+"""Named presets and preset folders: where models come from and how they are kept.
+
+A built-in preset is one small YAML file in a family's `presets` folder: the architecture and the
+paper's hyperparameters as data. A preset folder is what `save_to_preset` and the train command write,
+with KerasHub's file names: `config.json` (the network), `model.weights.h5`, `restorer.json` (how it
+is used), `config.yaml` (how it was trained) and `metadata.json` (checksum, versions, scores). Both are
+named by the same argument everywhere: `from_preset`, `--preset`, `--model`.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import importlib
+import json
+import os
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from tfrestore.errors import UsageError
+from tfrestore.version import __version__
+
+NETWORK_FILE = "config.json"
+RESTORER_FILE = "restorer.json"
+WEIGHTS_FILE = "model.weights.h5"
+TRAINING_FILE = "config.yaml"
+METADATA_FILE = "metadata.json"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset that was found.
+
+    Attributes:
+        name: Its built-in name, or the folder as given.
+        family: The model family it belongs to, such as `"inpainter"`.
+        config: Its sections (`network`, `restorer`, `recipe`, `data`, `training`), each a dict of
+            arguments; sections that name a class do so under `class_name`.
+        description: One line for a person.
+        folder: Where its trained weights lie; `None` for an architecture without weights.
+    """
+
+    name: str
+    family: str
+    config: dict = field(repr=False)
+    description: str = ""
+    folder: Path | None = None
+
+    def make(self, section: str, *args, **overrides):
+        """The object that a section describes, built from its arguments and `overrides`.
+
+        Args:
+            section: `"network"`, `"restorer"`, `"recipe"` or `"data"`.
+            *args: Positional arguments put before the section's own.
+            **overrides: Arguments that replace or extend the section's.
+        """
+        arguments = {**self.config.get(section, {}), **overrides}
+        arguments.pop("class_name", None)
+        return self.find_class(section)(*args, **arguments)
+
+    def find_class(self, section: str) -> type:
+        """The class a section names, in the family's room of that name (`data` is in `recipe`)."""
+        room = "recipe" if section == "data" else section
+        module = importlib.import_module(f"tfrestore.models.{self.family}.{room}")
+        return getattr(module, self.config[section]["class_name"])
+
+
+def family_names() -> list[str]:
+    """The model families: the folders of `tfrestore.models` that have presets."""
+    models = resources.files("tfrestore.models")
+    return sorted(
+        folder.name
+        for folder in models.iterdir()
+        if folder.is_dir() and folder.joinpath("presets").is_dir()
+    )
+
+
+def preset_names(family: str | None = None) -> list[str]:
+    """The names of the built-in presets, of one family or of all, sorted."""
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for each in ([family] if family else family_names())
+        for file in resources.files(f"tfrestore.models.{each}").joinpath("presets").iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def find_preset(preset: str | os.PathLike) -> Preset:
+    """The preset of a built-in name, or of a folder that train or `save_to_preset` wrote.
+
+    Raises:
+        UsageError: if there is neither; the message lists what there is.
+    """
+    name = os.fspath(preset)
+    for family in family_names():
+        file = resources.files(f"tfrestore.models.{family}").joinpath("presets", f"{name}.yaml")
+        if file.is_file():
+            config = yaml.safe_load(file.read_text("utf-8"))
+            return Preset(name, family, config, config.pop("description"))
+    folder = Path(name)
+    if (folder / NETWORK_FILE).is_file():
+        metadata = read_metadata(folder)
+        training = folder / TRAINING_FILE
+        config = yaml.safe_load(training.read_text("utf-8")) if training.is_file() else {}
+        restorer = folder / RESTORER_FILE
+        if restorer.is_file():
+            config["restorer"] = json.loads(restorer.read_text("utf-8"))
+        return Preset(
+            name, metadata["family"], config, metadata.get("description", ""), folder=folder
+        )
+    if folder.is_dir():
+        raise UsageError(
+            f"{name}: this folder holds no {NETWORK_FILE}, so it is no preset and no finished "
+            "training run; give the folder that train wrote with --out, after its first epoch."
+        )
+    close = difflib.get_close_matches(name, preset_names(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UsageError(
+        f"there is no preset and no folder named {name!r}.{hint} "
+        f"Presets: {', '.join(preset_names())}."
+    )
+
+
+def read_metadata(folder: Path) -> dict:
+    """The metadata of a preset folder.
+
+    Raises:
+        UsageError: if the file is missing or not JSON.
+    """
+    try:
+        return json.loads((folder / METADATA_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder}: {METADATA_FILE} is missing, so the preset is incomplete; save it again."
+        ) from None
+    except ValueError as error:
+        raise UsageError(
+            f"{folder / METADATA_FILE}: not valid JSON ({error}); save the preset again."
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small text file so that it is complete or not there."""
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(text, "utf-8")
+    os.replace(beside, path)
+
+
+def save_network(network, folder: str | os.PathLike, **metadata) -> None:
+    """Writes a network's configuration, weights and metadata into a preset folder.
+
+    Every file appears complete or not at all, and the metadata, which carries the checksum of the
+    weights, comes last: a folder that was interrupted half-way is refused when it is loaded.
+
+    Args:
+        network: A network of this package, built.
+        folder: Where to; created if need be, files of an older save are replaced.
+        **metadata: Further entries for `metadata.json`, such as `scores`.
+    """
+    import keras
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = keras.saving.serialize_keras_object(network)
+    write_text(folder / NETWORK_FILE, json.dumps(config, indent=2))
+    beside = folder / f".partial.{WEIGHTS_FILE}"
+    network.save_weights(beside, overwrite=True)
+    checksum = file_checksum(beside)
+    os.replace(beside, folder / WEIGHTS_FILE)
+    entries = {
+        "family": network.__module__.split(".")[2],
+        "class_name": type(network).__name__,
+        "parameter_count": network.count_params(),
+        "weights_sha256": checksum,
+        "tfrestore_version": __version__,
+        "keras_version": keras.version(),
+        **metadata,
+    }
+    write_text(folder / METADATA_FILE, json.dumps(entries, indent=2))
+
+
+def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrides):
+    """The network of a preset.
+
+    Args:
+        preset: A built-in name or a preset folder.
+        load_weights: Whether a folder's weights are loaded. Built-in presets without weights give a
+            freshly initialised network.
+        **overrides: Constructor arguments that replace the preset's, such as `dtype`.
+
+    Raises:
+        UsageError: if there is no such preset, or its files do not belong together.
+    """
+    import keras
+
+    found = find_preset(preset)
+    if found.folder is None:
+        return found.make("network", **overrides)
+    importlib.import_module(f"tfrestore.models.{found.family}.network")
+    config = json.loads((found.folder / NETWORK_FILE).read_text("utf-8"))
+    config = copy.deepcopy(config)
+    config["config"].update(overrides)
+    network = keras.saving.deserialize_keras_object(config)
+    if load_weights:
+        weights = found.folder / WEIGHTS_FILE
+        if not weights.is_file():
+            raise UsageError(f"{weights}: the weights are missing; save the preset again.")
+        if file_checksum(weights) != read_metadata(found.folder).get("weights_sha256"):
+            raise UsageError(
+                f"{weights}: the checksum differs from the one in {METADATA_FILE}, so the file was "
+                "changed or its writing was interrupted; save or copy the preset again."
+            )
+        try:
+            network.load_weights(weights)
+        except (ValueError, OSError) as error:
+            raise UsageError(
+                f"{weights}: these weights do not fit the network in {NETWORK_FILE} "
+                f"({str(error).splitlines()[0]})."
+            ) from None
+    return network
+
+
+def file_checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class PresetMixin:
+    """Gives a network `from_preset`, `save_to_preset` and `presets`, as KerasHub's models have."""
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides):
+        """The network of a built-in preset or of a preset folder.
+
+        Args:
+            preset: A name of `presets`, or a folder that `save_to_preset` or train wrote.
+            load_weights: bool. Whether trained weights are loaded where the preset has them.
+                Defaults to `True`.
+            **overrides: Constructor arguments that replace the preset's, such as `dtype`.
+
+        Raises:
+            UsageError: if there is no such preset or its files do not belong together.
+            ValueError: if the preset holds a network of another class.
+        """
+        network = load_network(preset, load_weights, **overrides)
+        if not isinstance(network, cls):
+            raise ValueError(
+                f"Preset {os.fspath(preset)!r} holds a `{type(network).__name__}`; load it with "
+                f"`{type(network).__name__}.from_preset`, not with `{cls.__name__}.from_preset`."
+            )
+        return network
+
+    def save_to_preset(self, folder: str | os.PathLike) -> None:
+        """Writes configuration, weights and metadata, to be loaded again with `from_preset`."""
+        save_network(self, folder)
+
+    @classmethod
+    def presets(cls) -> dict[str, str]:
+        """The built-in presets of this class, each with its description."""
+        found = [find_preset(name) for name in preset_names(cls.__module__.split(".")[2])]
+        return {
+            preset.name: preset.description
+            for preset in found
+            if preset.config["network"]["class_name"] == cls.__name__
+        }

@@ -1,0 +1,347 @@
+"""Restorers: waveform in, waveform out, for arrays, files and servers alike.
+
+A `Restorer` wraps a network with what it needs before and after it. Called, it restores a batch of
+waveforms at its own sample rate; that call is what `evaluate` scores and what `export` ships. Its
+`restore` and `restore_file` bring recordings of any rate, length and number of channels to that call:
+in chunks of one constant shape with real neighbours as context, so that memory does not grow.
+
+What is resampled is never the recording but the correction, restored minus input: a model that works
+at 16 kHz adds what it has to say to a 44.1 kHz recording, whose own content above 8 kHz stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrestore.audio.framing import ChunkPlan, process_in_chunks
+from tfrestore.errors import UsageError
+from tfrestore.models import presets
+
+#: Called with the fraction done, 0 to 1; returning `False` stops the work.
+Progress = Callable[[float], bool | None]
+
+#: Stretches of a recording, each (start, stop) in seconds.
+Stretches = Sequence[tuple[float, float]]
+
+
+class RestorationAborted(Exception):
+    """A progress callback asked to stop; no output was written."""
+
+
+class Restorer(keras.Model):
+    """The base of every family's restorer.
+
+    A subclass implements `call(waveform)`, `(batch, samples)` float32 to the same shape at
+    `sample_rate`, `context_samples`, and, where chunks have to start on a grid, `grid_samples`.
+
+    Args:
+        network: the trained network.
+        sample_rate: int. Hz that the network works at.
+        chunk_seconds: float. How much of a recording is restored in one call, context not counted.
+            Defaults to `8.0`.
+    """
+
+    #: Whether lost stretches may be named by the caller; they arrive as NaN samples.
+    accepts_gaps = False
+
+    def __init__(self, network, *, sample_rate: int, chunk_seconds: float = 8.0, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+        self.sample_rate = sample_rate
+        self.chunk_seconds = chunk_seconds
+        self.built = True
+
+    @property
+    def context_samples(self) -> int:
+        """Samples on either side of a chunk that its result depends on."""
+        raise NotImplementedError(f"{type(self).__name__} has to say how far its network sees.")
+
+    @property
+    def grid_samples(self) -> int:
+        """Chunks start at multiples of this."""
+        return 1
+
+    @property
+    def chunk_plan(self) -> ChunkPlan:
+        """How recordings are cut for this model."""
+        grid = self.grid_samples
+        chunk = max(1, round(self.chunk_seconds * self.sample_rate / grid)) * grid
+        return ChunkPlan(chunk_samples=chunk, context_samples=self.context_samples)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def restore(
+        self,
+        waveform,
+        sample_rate: int,
+        gaps: Stretches | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Restores a whole recording.
+
+        Args:
+            waveform: float array `(samples,)` or `(channels, samples)`, at any sample rate.
+            sample_rate: int. Hz of the waveform.
+            gaps: Stretches in seconds that are known to be lost, for models that fill gaps; they find
+                others themselves.
+            progress: Called with the fraction done.
+
+        Returns:
+            float32 array of the waveform's shape.
+
+        Raises:
+            ValueError: if the waveform has another rank, or samples that are not finite.
+            UsageError: if gaps are given to a model that fills none.
+            RestorationAborted: if `progress` returned `False`.
+        """
+        waveform = np.asarray(waveform, np.float32)
+        if waveform.ndim not in (1, 2):
+            raise ValueError(
+                "Argument `waveform` must have the shape (samples,) or (channels, samples). "
+                f"Received: shape {waveform.shape}"
+            )
+        if not np.isfinite(waveform).all():
+            raise ValueError("Argument `waveform` has samples that are NaN or infinite.")
+        channels = np.atleast_2d(waveform)
+        blocks = self.restore_blocks(
+            [channels], sample_rate, *channels.shape, gaps=gaps, progress=progress
+        )
+        return np.concatenate([channels[:, :0], *blocks], axis=1).reshape(waveform.shape)
+
+    def restore_file(
+        self,
+        source: str | os.PathLike,
+        target: str | os.PathLike,
+        subtype: str | None = None,
+        gaps: Stretches | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Restores a file of sound into another of the same rate, channels and length.
+
+        Memory does not grow with the length, and the target appears complete or not at all.
+
+        Args:
+            source: A file that `tfrestore.audio` reads.
+            target: Where to; the suffix decides the format. Must not be the source.
+            subtype: `"16"`, `"24"`, `"float"`; by default the format's usual one.
+            gaps: Stretches in seconds that are known to be lost.
+            progress: Called with the fraction done.
+
+        Raises:
+            AudioFileError: if the source cannot be read or the target cannot be written.
+            RestorationAborted: if `progress` returned `False`.
+        """
+        # Here and not above: importing the package's classes must not load an audio library.
+        from tfrestore.audio.files import AudioReader, AudioWriter
+
+        if os.path.exists(target) and os.path.samefile(source, target):
+            raise UsageError(f"{target}: this is the file to restore; choose another output name.")
+        with AudioReader(source) as reader:
+            info = reader.info
+            with AudioWriter(
+                target, info.sample_rate, info.channels, subtype=subtype, frames=info.frames
+            ) as writer:
+                for block in self.restore_blocks(
+                    reader.blocks(info.sample_rate),
+                    info.sample_rate,
+                    info.channels,
+                    info.frames,
+                    gaps=gaps,
+                    progress=progress,
+                ):
+                    writer.write(block)
+
+    def restore_blocks(
+        self,
+        blocks: Iterable[np.ndarray],
+        sample_rate: int,
+        channels: int,
+        samples: int,
+        gaps: Stretches | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Restores a recording that comes in blocks, each `(channels, n)` with any `n`.
+
+        `samples` is the expected length, for `progress` only. Yields blocks that add up to the input's
+        length. See `restore` for the other arguments.
+        """
+        if gaps and not self.accepts_gaps:
+            raise UsageError(f"{type(self).__name__} fills no gaps; leave out their positions.")
+        gaps = [] if gaps is None else gaps
+        waiting: deque[np.ndarray] = deque()
+        corrections = self._corrections(
+            _remember(_replace(blocks, gaps, sample_rate, 0.0), waiting),
+            sample_rate,
+            channels,
+            gaps,
+        )
+        finished = 0
+        for correction in corrections:
+            original = _take(waiting, correction.shape[1], channels)
+            # A resampled correction may be longer than the recording by less than one sample.
+            correction = correction[:, : original.shape[1]]
+            yield original + correction
+            finished += correction.shape[1]
+            if progress and progress(min(1.0, finished / max(1, samples))) is False:
+                raise RestorationAborted("stopped by the progress callback")
+        rest = _take(waiting, sum(block.shape[1] for block in waiting), channels)
+        if rest.shape[1]:
+            yield rest
+
+    def _corrections(self, blocks, sample_rate, channels, gaps):
+        """What to add to the recording, in blocks at its own rate."""
+        if sample_rate != self.sample_rate:
+            blocks = _resampled(blocks, sample_rate, self.sample_rate, channels)
+        blocks = _replace(blocks, gaps, self.sample_rate, np.nan)
+        corrections = process_in_chunks(blocks, self._correct, self.chunk_plan, channels)
+        if sample_rate != self.sample_rate:
+            corrections = _resampled(corrections, self.sample_rate, sample_rate, channels)
+        return corrections
+
+    def _correct(self, waveform: np.ndarray) -> np.ndarray:
+        """Restored minus input of a batch of chunks `(batch, samples)`."""
+        restored = ops.convert_to_numpy(self.graph(waveform))
+        return restored - np.nan_to_num(waveform, nan=0.0)
+
+    @property
+    def graph(self):
+        """The call as one traced graph where the backend is TensorFlow, and as it is elsewhere."""
+        if keras.backend.backend() != "tensorflow":
+            return self
+        if "_graph" not in self.__dict__:
+            import tensorflow as tf
+
+            signature = [tf.TensorSpec([None, None], tf.float32)]
+            # Set past Keras, which would take the function for a part of the model.
+            object.__setattr__(self, "_graph", tf.function(self.__call__, signature))
+        return self._graph
+
+    def endpoints(self) -> dict[str, tuple]:
+        """What an exported model offers.
+
+        Returns:
+            Signature name to (function, input name, input shape, output name); float32 throughout.
+        """
+        return {"serving_default": (self.__call__, "waveform", (None, None), "restored")}
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "chunk_seconds": self.chunk_seconds,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides):
+        """The restorer of a preset folder, or of a built-in preset that has weights.
+
+        Args:
+            preset: A folder that train or `save_to_preset` wrote, or a built-in name.
+            load_weights: bool. `False` gives the architecture with fresh weights, which restores
+                nothing. Defaults to `True`.
+            **overrides: Constructor arguments that replace the preset's, such as `iterations`;
+                `dtype` is the network's and defaults to float32.
+
+        Raises:
+            UsageError: if there is no such preset, or it has no weights.
+            ValueError: if the preset is another family's than the class it is called on.
+        """
+        found = presets.find_preset(preset)
+        if found.folder is None and load_weights:
+            raise UsageError(
+                f"the preset {found.name!r} is an architecture without trained weights; train it "
+                f"(tfrestore train --preset {found.name} --data FOLDER --out RUN) and give the "
+                "folder RUN instead."
+            )
+        network = presets.load_network(
+            preset, load_weights, dtype=overrides.pop("dtype", "float32")
+        )
+        restorer_class = found.find_class("restorer")
+        if not issubclass(restorer_class, cls):
+            raise ValueError(
+                f"Preset {found.name!r} belongs to `{restorer_class.__name__}`, not to "
+                f"`{cls.__name__}`; load it with `tfrestore.Restorer.from_preset`."
+            )
+        return found.make("restorer", network, **overrides)
+
+    def save_to_preset(self, folder: str | os.PathLike, **metadata) -> None:
+        """Writes the network and its use into a folder that `from_preset` reads.
+
+        Args:
+            folder: Where to; created if need be.
+            **metadata: Further entries for `metadata.json`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"class_name": type(self).__name__, **self.get_config()}
+        for entry in ("name", "network"):
+            config.pop(entry)
+        presets.write_text(folder / presets.RESTORER_FILE, json.dumps(config, indent=2))
+        presets.save_network(
+            self.network,
+            folder,
+            sample_rate=self.sample_rate,
+            context_samples=self.context_samples,
+            **metadata,
+        )
+
+
+def restore_file(source, target, preset: str | os.PathLike, **options) -> None:
+    """Restores a file with a preset; see `Restorer.restore_file` for arguments and errors."""
+    Restorer.from_preset(preset).restore_file(source, target, **options)
+
+
+def _replace(blocks, stretches: Stretches, sample_rate: int, value: float):
+    """The blocks with `value` in the given stretches of seconds."""
+    edges = [(round(start * sample_rate), round(stop * sample_rate)) for start, stop in stretches]
+    position = 0
+    for block in blocks:
+        for start, stop in edges:
+            if start < position + block.shape[1] and stop > position:
+                block = block.copy()
+                block[:, max(0, start - position) : stop - position] = value
+        yield block
+        position += block.shape[1]
+
+
+def _remember(blocks, waiting: deque):
+    """The blocks, each also put at the end of `waiting`."""
+    for block in blocks:
+        waiting.append(block)
+        yield block
+
+
+def _take(waiting: deque, samples: int, channels: int) -> np.ndarray:
+    """The first samples of a queue of blocks, fewer where it holds fewer."""
+    taken = [np.zeros((channels, 0), np.float32)]
+    while samples > 0 and waiting:
+        block = waiting.popleft()
+        taken.append(block[:, :samples])
+        if block.shape[1] > samples:
+            waiting.appendleft(block[:, samples:])
+        samples -= taken[-1].shape[1]
+    return np.concatenate(taken, axis=1)
+
+
+def _resampled(blocks, sample_rate: int, target_sample_rate: int, channels: int):
+    """The blocks at another rate; memory does not grow."""
+    from tfrestore.audio.resampling import StreamResampler
+
+    resampler = StreamResampler(sample_rate, target_sample_rate, channels)
+    for block in blocks:
+        yield resampler.process(block)
+    yield resampler.finish()

@@ -1,0 +1,1 @@
+"""Training: configuration, the loop over steps, checkpoints and what TensorBoard shows."""
