@@ -18,7 +18,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/python -m benchmarks.demo --out demo
+	$(BIN)/tfrestore demo --out demo
 
 test: lint
 	$(BIN)/python -m pytest

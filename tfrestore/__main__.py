@@ -12,6 +12,7 @@ COMMANDS = {
     "export": "write a model as a SavedModel for TensorFlow Serving",
     "degrade": "damage a recording on purpose, to try a model on",
     "presets": "list the built-in presets",
+    "demo": "train, evaluate, export and restore with a tiny model, all in one",
 }
 
 
