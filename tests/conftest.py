@@ -37,3 +37,27 @@ def music_folder(tmp_path_factory):
         stereo = np.stack([synthesize(4.0, 22050, seed) for seed in (number, number + 100)], axis=1)
         soundfile.write(path, stereo, 22050)
     return folder
+
+
+def _save_run(folder, **arguments):
+    from tfrestore.models.inpainter.network import UNet
+    from tfrestore.models.inpainter.restorer import InpainterRestorer
+
+    network = UNet(filters=4, depth=2, **arguments)
+    if arguments.get("global_residual"):
+        output = network.get_layer("output_convolution")
+        output.set_weights([np.zeros_like(weights) for weights in output.get_weights()])
+    InpainterRestorer(network).save_to_preset(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_run(tmp_path_factory):
+    """A run folder whose network has not been trained: it fills gaps with something."""
+    return _save_run(tmp_path_factory.mktemp("runs") / "random")
+
+
+@pytest.fixture(scope="session")
+def identity_run(tmp_path_factory):
+    """A run folder whose network gives back what it gets."""
+    return _save_run(tmp_path_factory.mktemp("runs") / "identity", global_residual=True)

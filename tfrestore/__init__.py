@@ -1,8 +1,8 @@
 """tfrestore restores music: heavily compressed MP3s, spectrogram gaps, lost bandwidth.
 
-Importing the package is quick: TensorFlow, Keras and the audio libraries load when something needs them.
-Its classes are registered with Keras as soon as Keras is there, so that `keras.saving.load_model`
-finds them whichever of the two was imported first.
+Importing the package is quick: TensorFlow, Keras and the audio libraries load when something needs
+them. Its classes are registered with Keras as soon as Keras is there, so that
+`keras.saving.load_model` finds them whichever of the two was imported first.
 """
 
 from importlib import import_module

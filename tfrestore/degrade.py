@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import make_parser, run_command, seed
+from tfrestore.output_files import check_not_the_source, make_folder, matching_subtype
 
 EXAMPLES = """\
   tfrestore degrade song.flac -o gapped.flac
@@ -26,7 +27,7 @@ def make_degrade_parser() -> argparse.ArgumentParser:
     parser.add_argument("input", metavar="FILE", help="the intact recording")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the damaged one")
     parser.add_argument("--degradation", default="gaps:waveform", help=DESCRIPTION)
-    parser.add_argument("--seed", type=int, default=0, help="decides where gaps are")
+    parser.add_argument("--seed", type=seed, default=0, help="decides where gaps are")
     return parser
 
 
@@ -34,13 +35,14 @@ def degrade(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     from tfrestore.audio.files import read, read_info, write
     from tfrestore.data.degradation import parse_degradation
-    from tfrestore.restore import default_subtype
 
     degradation = parse_degradation(options.degradation)
+    check_not_the_source(options.input, options.output)
+    output = Path(options.output)
+    subtype = matching_subtype(read_info(options.input), output)
     waveform, sample_rate = read(options.input)
     damaged = degradation.degrade(waveform, sample_rate, options.seed, index=0)
-    output = Path(options.output)
-    subtype = default_subtype(read_info(options.input), output.suffix)
+    make_folder(output.parent)
     write(output, damaged, sample_rate, subtype=subtype)
     print(output)
     return 0

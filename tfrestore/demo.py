@@ -48,7 +48,14 @@ def demo(options: argparse.Namespace) -> int:
             "Scores on tracks that were not trained on",
             *("evaluate", "--model", str(run), "--data", "demo", "--degradation", degradation),
         )
-    step("Export for TensorFlow Serving", "export", "--model", str(run), "--out", f"{folder}/models/demo")
+    step(
+        "Export for TensorFlow Serving",
+        "export",
+        "--model",
+        str(run),
+        "--out",
+        f"{folder}/models/demo",
+    )
 
     original, degraded, restored = (
         folder / f"{name}.wav" for name in ("original", "degraded", "degraded.restored")
@@ -62,7 +69,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def _copy_test_track(target: Path) -> float:
-    """Writes the first track of the demo corpus's test split as WAV; returns its length in seconds."""
+    """Writes the first test track of the demo corpus as WAV; returns its length in seconds."""
     from tfrestore.audio.files import read, write
     from tfrestore.data.catalogue import open_catalogue
 

@@ -1,7 +1,8 @@
 """The mistakes a person can mend, as exceptions whose message is a sentence for that person.
 
-Every message names what was wrong, in which file or key, and what to do about it. The commands print
-it as one line and end with the class's `exit_code`; callers from Python can catch them as `ValueError`.
+Every message names what was wrong, in which file or key, and what to do about it. The commands
+print it as one line and end with the class's `exit_code`; callers from Python can catch them as
+`ValueError`.
 """
 
 

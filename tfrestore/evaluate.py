@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import make_parser, run_command, seed
 from tfrestore.errors import InputError, UsageError
 
 EXAMPLES = """\
@@ -23,23 +23,28 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
 
     parser = make_parser(
         "evaluate",
-        "Degrade music, restore it, and score every patch of 128 by 128 against the original: PSNR\n"
-        "and NRMSE before and after, by genre. The table is printed and written as CSV and JSON.\n"
+        "Degrade music, restore it, and score every patch of 128 by 128 against the original:\n"
+        "PSNR and NRMSE before and after, by genre. The table is printed and written as CSV and\n"
+        "JSON. "
         "Numbers of different degradations are not comparable.",
         EXAMPLES,
     )
-    parser.add_argument("--model", "--preset", dest="model", required=True, help="folder of a trained run")
+    parser.add_argument(
+        "--model", "--preset", dest="model", required=True, help="folder of a trained run"
+    )
     parser.add_argument("--data", required=True, help="folder of intact music, fma:FOLDER, or demo")
     parser.add_argument("--degradation", default="gaps:frames", help=DESCRIPTION)
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test", "all"),
-        help="tracks to score; by default test of the demo corpus, of FMA, of a folder with splits and "
-        "of the music the model was trained on, and all of any other folder",
+        help="tracks to score; by default test of the demo corpus, of FMA, of a folder with splits "
+        "and of the music the model was trained on, and all of any other folder",
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides the gaps")
+    parser.add_argument("--seed", type=seed, default=0, help="decides the gaps")
     parser.add_argument(
-        "--out", metavar="STEM", help="tables are STEM.csv and STEM.json; by default in the model's folder"
+        "--out",
+        metavar="STEM",
+        help="tables are STEM.csv and STEM.json; by default in the model's folder",
     )
     return parser
 
@@ -48,8 +53,10 @@ def evaluate(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     from tfrestore.data.catalogue import open_catalogue
     from tfrestore.data.degradation import parse_degradation
+    from tfrestore.models.presets import find_preset
 
     degradation = parse_degradation(options.degradation)
+    find_preset(options.model)
     catalogue = open_catalogue(options.data)
     split = options.split or default_split(options.data, options.model)
     tracks = catalogue.require(split)
@@ -75,6 +82,9 @@ def evaluate(options: argparse.Namespace) -> int:
                     progress=lambda done, i=index: bars.update(bar, completed=i + done),
                 )
                 scores.append((track.genre, scored))
+            except UsageError:
+                # A bit rate that does not exist, say, is no fault of the track.
+                raise
             except InputError as error:
                 logger.error("%s", error)
                 failed.append(track)

@@ -16,8 +16,8 @@ def make_export_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = make_parser(
         "export",
-        "Write a model as a SavedModel in TensorFlow Serving's layout: OUT/VERSION/saved_model.pb.\n"
-        "It needs nothing but TensorFlow to run.",
+        "Write a model, waveform in and waveform out, as a SavedModel in TensorFlow Serving's\n"
+        "layout: OUT/VERSION/saved_model.pb. It needs nothing but TensorFlow to run.",
         EXAMPLES,
     )
     parser.add_argument(

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfrestore.errors import UsageError
+from tfrestore.errors import InputError, UsageError
 from tfrestore.restorer import Restorer
 
 
@@ -19,8 +19,8 @@ def export_restorer(
 ) -> Path:
     """Writes `repository/VERSION/`, complete or not at all.
 
-    The signatures are the restorer's `endpoints`, float32 in and out, with core TensorFlow operations
-    only; batch and length are free.
+    The signatures are the restorer's `endpoints`, float32 in and out, with core TensorFlow
+    operations only; batch and length are free.
 
     Args:
         restorer: what to export.
@@ -31,12 +31,13 @@ def export_restorer(
         The folder that was written.
 
     Raises:
-        UsageError: if the version is there already or the folder cannot be written.
+        UsageError: if the version is there already or is not positive.
+        InputError: if the folder cannot be written.
     """
     repository = Path(repository)
     try:
         repository.mkdir(parents=True, exist_ok=True)
-        versions = [int(path.name) for path in repository.iterdir() if path.name.isdigit()]
+        versions = [int(path.name) for path in repository.iterdir() if path.name.isdecimal()]
         version = max(versions, default=0) + 1 if version is None else version
         target = repository / str(version)
         if version < 1 or target.exists():
@@ -47,7 +48,9 @@ def export_restorer(
         # A hidden name is none that a watching server takes for a version.
         beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=repository))
     except OSError as error:
-        raise UsageError(f"{repository}: cannot be written ({error.strerror}).") from None
+        raise InputError(
+            f"{repository}: cannot be written ({error.strerror}); choose another --out."
+        ) from None
     try:
         archive = keras.export.ExportArchive()
         archive.track(restorer)
@@ -60,8 +63,11 @@ def export_restorer(
         archive.write_out(str(beside), verbose=False)
         os.chmod(beside, 0o755)
         os.replace(beside, target)
-    except OSError as error:
-        raise UsageError(f"{repository}: cannot be written ({error.strerror or error}).") from None
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
+        raise InputError(
+            f"{repository}: cannot be written ({reason}); free space, or choose another --out."
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target

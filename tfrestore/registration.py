@@ -43,8 +43,8 @@ def _modules_of(package):
 class _AfterKeras(importlib.abc.MetaPathFinder):
     """Watches imports until Keras is there and no module of this package is half imported.
 
-    Keras is often first imported by one of this package's own modules; registering at that moment would
-    import others that need the one that is not finished.
+    Keras is often first imported by one of this package's own modules; registering at that moment
+    would import others that need the one that is not finished.
     """
 
     def __init__(self):

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import logging
+import math
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfrestore.command_line import make_parser, run_command
-from tfrestore.errors import AudioFileError, InputError, UsageError
+from tfrestore.errors import InputError, UsageError
+from tfrestore.output_files import check_not_the_source, make_folder
 
 EXAMPLES = """\
   tfrestore restore old.flac --preset runs/first
   tfrestore restore album/ 'tapes/*.wav' --preset runs/first -o restored/ --format flac
   tfrestore restore take.wav --preset runs/first --gap 12.30-12.34 --gap 15.0-15.02"""
+
+#: What --format takes; the first is the default.
+FORMATS = ("wav", "flac", "ogg", "mp3")
 
 logger = logging.getLogger(__name__)
 
@@ -39,32 +45,40 @@ def make_restore_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
-        "lies next to each file as NAME.restored.wav, with the same rate, channels and length.",
+        "lies next to each file as NAME.restored.wav, with the same rate, channels and length.\n"
+        "The paths of the results are printed, one per line. A file that cannot be restored does\n"
+        "not stop the others; the exit code is then 1, and 2 where the command was misused.",
         EXAMPLES,
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="files, folders (with all below) or globs"
+        "inputs", nargs="+", metavar="FILE", help="files, folders (with all below) or quoted globs"
     )
     parser.add_argument(
-        "--preset", "--model", dest="preset", required=True, help="folder of a trained run"
+        "--preset",
+        "--model",
+        dest="preset",
+        required=True,
+        metavar="FOLDER",
+        help="the model: the folder that train wrote with --out",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
-        help="output file, or folder where the inputs' tree is kept",
+        help="output file, or folder (end its name with / if it has a dot) in which the inputs' "
+        "tree is kept",
     )
     parser.add_argument("--suffix", default=".restored", help="what is put behind a file's name")
     parser.add_argument(
         "--format",
-        default="wav",
-        choices=("wav", "flac", "ogg", "mp3"),
-        help="format of the output",
+        choices=FORMATS,
+        help="format of the output; by default that of -o FILE, and else wav",
     )
     parser.add_argument(
         "--subtype",
-        choices=("16", "24", "float"),
-        help="sample format of WAV and FLAC; by default the input's, and 24 for compressed inputs",
+        choices=("16", "24", "32", "float"),
+        help="sample format of WAV (FLAC: 16 or 24); by default the input's, and 24 for compressed "
+        "inputs",
     )
     parser.add_argument(
         "--gap",
@@ -75,7 +89,9 @@ def make_restore_parser() -> argparse.ArgumentParser:
         metavar="START-STOP",
         help="a stretch in seconds that is lost, beside those that are found; may be repeated",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace outputs that exist; else they are skipped"
+    )
     return parser
 
 
@@ -85,146 +101,186 @@ def parse_gap(text: str) -> tuple[float, float]:
         start, stop = (float(part) for part in text.split("-"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not START-STOP in seconds") from None
-    if not 0 <= start < stop:
+    if not 0 <= start < stop < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: the stop has to come after the start")
     return start, stop
 
 
 def find_inputs(inputs: Iterable[str], suffix: str) -> list[tuple[Path, Path]]:
-    """Files to restore, each with the folder its place in an output tree is counted from.
+    """Files to restore, each once and with the folder its place in an output tree is counted from.
 
-    A folder stands for all audio files below it, without those that already end in `suffix`. A name
-    that is no file is taken as a glob, and, where nothing matches, as a file that is missing.
+    A folder or a glob stands for the audio files in it, without those whose name ends in `suffix`
+    before the dot: they are results. A name that is no file is taken as a glob and, where nothing
+    matches, as a file that is missing.
 
     Raises:
         UsageError: if a folder holds no audio.
     """
     from tfrestore.audio.files import AUDIO_SUFFIXES
+    from tfrestore.data.catalogue import audio_files
 
-    found: dict[Path, Path] = {}
+    def is_result(file: Path) -> bool:
+        return bool(suffix) and file.stem.endswith(suffix)
+
+    found: dict[str, tuple[Path, Path]] = {}
     for name in inputs:
-        matches = [name] if os.path.exists(name) else sorted(glob.glob(name, recursive=True))
-        for path in map(Path, matches or [name]):
-            if not path.is_dir():
-                found.setdefault(path, path.parent)
-                continue
-            files = [
-                file
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.stem.endswith(suffix)
-                and not file.name.startswith(".")
-                and file.is_file()
-            ]
+        if not name:
+            raise UsageError("one of the names of files is empty; leave it out.")
+        matches, root = [Path(name)], None
+        if not os.path.lexists(name):
+            globbed = [Path(path) for path in sorted(glob.glob(name, recursive=True))]
+            audio = [p for p in globbed if p.is_dir() or p.suffix.lower() in AUDIO_SUFFIXES]
+            matches = [p for p in audio if not is_result(p)] or audio or matches
+            # A tree is counted from where the pattern begins.
+            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).parts)
+            root = Path(*fixed) if audio else None
+        for path in matches:
+            files = [path]
+            if path.is_dir():
+                files = [file for file in audio_files(path) if not is_result(file)]
             if not files:
                 raise UsageError(
                     f"{path}: no audio files in this folder; give one that holds "
                     f"{', '.join(sorted(AUDIO_SUFFIXES))}."
                 )
             for file in files:
-                found.setdefault(file, path)
-    return list(found.items())
+                top = root or (path if path.is_dir() else path.parent)
+                found.setdefault(os.path.abspath(file), (file, top))
+    return list(found.values())
 
 
 def plan_jobs(options: argparse.Namespace) -> list[Job]:
-    """Every input with its output.
+    """Every input with its output; inputs that are another input's output are left out.
 
     Raises:
-        UsageError: if two inputs would have one output, or a folder of outputs is a file.
+        UsageError: if two inputs would have one output, an output would be its own input, or the
+            outputs' place or format cannot be used.
     """
+    if options.output == "":
+        raise UsageError("-o: the name of the output is empty; leave -o out or give a name.")
+    if os.sep in options.suffix:
+        raise UsageError(f"--suffix {options.suffix}: a part of a file's name; -o names a folder.")
     inputs = find_inputs(options.inputs, options.suffix)
-    output = Path(options.output) if options.output else None
-    to_file = output is not None and bool(output.suffix) and not output.is_dir()
-    if to_file:
+    if options.output is not None and _is_file_name(options.output):
         if len(inputs) > 1:
             raise UsageError(
-                f"-o {output}: one output file for {len(inputs)} inputs; give a folder."
+                f"-o {options.output}: one output file for {len(inputs)} inputs; give a folder."
             )
-        return [Job(inputs[0][0], output)]
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"-o {output}: this is a file; give a folder, or a name with a suffix.")
-    jobs, taken = [], {}
-    for source, root in inputs:
-        name = f"{source.stem}{options.suffix}.{options.format}"
-        target = (output / source.parent.relative_to(root) if output else source.parent) / name
-        if target in taken:
+        jobs = [Job(inputs[0][0], Path(options.output))]
+    else:
+        jobs = [Job(source, _target(source, root, options)) for source, root in inputs]
+    _check_format(jobs[0].target, options)
+    taken: dict[str, Path] = {}
+    for job in jobs:
+        check_not_the_source(job.source, job.target)
+        other = taken.setdefault(os.path.abspath(job.target), job.source)
+        if other != job.source:
             raise UsageError(
-                f"{source} and {taken[target]} would both be written to {target}; restore them one "
+                f"{job.source} and {other} would both be written to {job.target}; restore them one "
                 "at a time with -o, or into different folders."
             )
-        taken[target] = source
-        jobs.append(Job(source, target))
-    return jobs
+    # A shell's *.wav names, the second time, what came out of the first.
+    return [job for job in jobs if os.path.abspath(job.source) not in taken]
+
+
+def _is_file_name(output: str) -> bool:
+    """Whether -o means a file: it has a suffix, is no folder and does not end in a slash."""
+    is_folder = os.path.isdir(output) or output.endswith(os.sep)
+    if os.path.exists(output) and not is_folder and not Path(output).suffix:
+        raise UsageError(f"-o {output}: this is a file; give a folder, or a name with a suffix.")
+    return bool(Path(output).suffix) and not is_folder
+
+
+def _target(source: Path, root: Path, options: argparse.Namespace) -> Path:
+    folder = source.parent
+    if options.output is not None:
+        folder = Path(options.output) / source.parent.relative_to(root)
+    return folder / f"{source.stem}{options.suffix}.{options.format or FORMATS[0]}"
+
+
+def _check_format(target: Path, options: argparse.Namespace) -> None:
+    """Raises a `UsageError` for what would fail with every file."""
+    from tfrestore.audio.files import writable_subtypes
+
+    subtypes = writable_subtypes(target)
+    if options.subtype and options.subtype not in subtypes:
+        raise UsageError(
+            f"--subtype {options.subtype}: {target.suffix} holds {', '.join(subtypes)}; leave it "
+            "out or choose another --format."
+        )
+    if options.format and target.suffix.lower() != f".{options.format}":
+        raise UsageError(
+            f"--format {options.format}: the suffix of -o {target} says otherwise; leave out one."
+        )
 
 
 def restore(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
+    from tfrestore.models.presets import find_preset
+    from tfrestore.progress import print_result, progress_bars
+
     jobs = plan_jobs(options)
-
-    from tfrestore.audio.files import read_info
-    from tfrestore.progress import progress_bars
-    from tfrestore.restorer import Restorer
-
-    restorer = Restorer.from_preset(options.preset)
-    if options.gaps and not restorer.accepts_gaps:
-        raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
-    failed, skipped = [], 0
+    # A mistyped name, of the model here and of a file below, is told before TensorFlow is loaded.
+    find_preset(options.preset)
+    restorer, failed = None, []
     with progress_bars() as bars:
         overall = bars.add_task("files", total=len(jobs), note="", visible=len(jobs) > 1)
-        for job in jobs:
+        for position, job in _startable(jobs, options.overwrite, failed):
+            if restorer is None:
+                loading = bars.add_task("loading the model", total=None, note="")
+                restorer = _load_restorer(options)
+                bars.remove_task(loading)
+            bars.update(overall, completed=position)
             bar = bars.add_task(job.source.name, total=100, note="%")
             try:
-                if job.target.exists() and not options.overwrite:
-                    logger.warning(
-                        "%s: exists already, skipped; --overwrite replaces it", job.target
-                    )
-                    skipped += 1
-                    continue
-                info = read_info(job.source)
-                _make_folder(job.target.parent)
+                make_folder(job.target.parent)
                 restorer.restore_file(
                     job.source,
                     job.target,
-                    subtype=options.subtype or default_subtype(info, job.target.suffix),
+                    subtype=options.subtype,
                     gaps=options.gaps,
                     progress=lambda done, bar=bar: bars.update(bar, completed=round(100 * done)),
                 )
-                print(job.target)
+                print_result(bars, str(job.target))
             except InputError as error:
                 logger.error("%s", error)
                 failed.append(job.source)
             finally:
                 bars.remove_task(bar)
-                bars.advance(overall)
+        bars.update(overall, completed=len(jobs))
     if failed:
-        names = ", ".join(str(path) for path in failed)
+        names = ", ".join(map(str, failed))
         print(
             f"tfrestore restore: {len(failed)} of {len(jobs)} files failed: {names}",
             file=sys.stderr,
         )
-    if skipped and skipped == len(jobs):
-        logger.info("nothing was left to do")
     return 1 if failed else 0
 
 
-def default_subtype(info, suffix: str) -> str | None:
-    """The sample format of an output whose user asked for none: the input's where there is one."""
-    if suffix.lower() not in (".wav", ".flac"):
-        return None
-    if info.subtype in ("PCM_16", "PCM_U8", "PCM_S8"):
-        return "16"
-    if info.subtype in ("FLOAT", "DOUBLE") and suffix.lower() == ".wav":
-        return "float"
-    return "24"
+def _startable(jobs: list[Job], overwrite: bool, failed: list[Path]) -> Iterator[tuple[int, Job]]:
+    """The jobs that can be begun, with their positions; says of the others why not."""
+    from tfrestore.audio.files import read_info
+
+    for position, job in enumerate(jobs):
+        if job.target.exists() and not overwrite:
+            logger.warning("%s exists already, skipped; --overwrite replaces it.", job.target)
+            continue
+        try:
+            read_info(job.source)
+        except InputError as error:
+            logger.error("%s", error)
+            failed.append(job.source)
+            continue
+        yield position, job
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioFileError(
-            f"{folder}: this folder cannot be made ({error.strerror}); choose another with -o."
-        ) from None
+def _load_restorer(options: argparse.Namespace):
+    from tfrestore.restorer import Restorer
+
+    restorer = Restorer.from_preset(options.preset)
+    if options.gaps and not restorer.accepts_gaps:
+        raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
+    return restorer
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,16 +2,19 @@
 
 A `Restorer` wraps a network with what it needs before and after it. Called, it restores a batch of
 waveforms at its own sample rate; that call is what `evaluate` scores and what `export` ships. Its
-`restore` and `restore_file` bring recordings of any rate, length and number of channels to that call:
-in chunks of one constant shape with real neighbours as context, so that memory does not grow.
+`restore` and `restore_file` bring recordings of any rate, length and number of channels to that
+call: in chunks of one constant shape with real neighbours as context, so that memory does not grow.
 
-What is resampled is never the recording but the correction, restored minus input: a model that works
-at 16 kHz adds what it has to say to a 44.1 kHz recording, whose own content above 8 kHz stays.
+What is resampled is never the recording but the correction, restored minus input: a model that
+works at 16 kHz adds what it has to say to a 44.1 kHz recording, whose content above 8 kHz stays.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,9 +27,15 @@ from keras import ops
 from tfrestore.audio.framing import ChunkPlan, process_in_chunks
 from tfrestore.errors import UsageError
 from tfrestore.models import presets
+from tfrestore.output_files import check_not_the_source, matching_subtype
+
+logger = logging.getLogger(__name__)
 
 #: Called with the fraction done, 0 to 1; returning `False` stops the work.
 Progress = Callable[[float], bool | None]
+
+#: A waveform of more channels is taken for one whose axes are the wrong way round.
+MOST_CHANNELS = 1024
 
 #: Stretches of a recording, each (start, stop) in seconds.
 Stretches = Sequence[tuple[float, float]]
@@ -77,6 +86,7 @@ class Restorer(keras.Model):
         return ChunkPlan(chunk_samples=chunk, context_samples=self.context_samples)
 
     def compute_output_shape(self, input_shape):
+        """The input's shape."""
         return input_shape
 
     def restore(
@@ -91,24 +101,33 @@ class Restorer(keras.Model):
         Args:
             waveform: float array `(samples,)` or `(channels, samples)`, at any sample rate.
             sample_rate: int. Hz of the waveform.
-            gaps: Stretches in seconds that are known to be lost, for models that fill gaps; they find
-                others themselves.
+            gaps: Stretches in seconds that are known to be lost, for models that fill gaps; they
+                find others themselves.
             progress: Called with the fraction done.
 
         Returns:
             float32 array of the waveform's shape.
 
         Raises:
-            ValueError: if the waveform has another rank, or samples that are not finite.
-            UsageError: if gaps are given to a model that fills none.
+            ValueError: if the waveform has another rank or dtype, or samples that are not finite.
+            UsageError: if gaps are given to a model that fills none, or are no stretches.
             RestorationAborted: if `progress` returned `False`.
         """
-        waveform = np.asarray(waveform, np.float32)
-        if waveform.ndim not in (1, 2):
+        waveform = np.asarray(waveform)
+        if not np.issubdtype(waveform.dtype, np.floating):
             raise ValueError(
-                "Argument `waveform` must have the shape (samples,) or (channels, samples). "
-                f"Received: shape {waveform.shape}"
+                "Argument `waveform` must be of floats with full scale 1; divide integers by their "
+                f"full scale. Received: dtype {waveform.dtype}"
             )
+        if (
+            waveform.ndim not in (1, 2)
+            or not 1 <= np.atleast_2d(waveform).shape[0] <= MOST_CHANNELS
+        ):
+            raise ValueError(
+                "Argument `waveform` must have the shape (samples,) or (channels, samples) with 1 "
+                f"to {MOST_CHANNELS} channels. Received: shape {waveform.shape}"
+            )
+        waveform = waveform.astype(np.float32)
         if not np.isfinite(waveform).all():
             raise ValueError("Argument `waveform` has samples that are NaN or infinite.")
         channels = np.atleast_2d(waveform)
@@ -132,24 +151,28 @@ class Restorer(keras.Model):
         Args:
             source: A file that `tfrestore.audio` reads.
             target: Where to; the suffix decides the format. Must not be the source.
-            subtype: `"16"`, `"24"`, `"float"`; by default the format's usual one.
+            subtype: A name of `tfrestore.audio.writable_subtypes`; by default the source's where
+                the target's format has it, and else the format's usual one.
             gaps: Stretches in seconds that are known to be lost.
             progress: Called with the fraction done.
 
         Raises:
             AudioFileError: if the source cannot be read or the target cannot be written.
+            UsageError: if the target is the source, its format cannot hold the sound, or the gaps
+                cannot be used.
             RestorationAborted: if `progress` returned `False`.
         """
         # Here and not above: importing the package's classes must not load an audio library.
         from tfrestore.audio.files import AudioReader, AudioWriter
 
-        if os.path.exists(target) and os.path.samefile(source, target):
-            raise UsageError(f"{target}: this is the file to restore; choose another output name.")
+        check_not_the_source(source, target)
         with AudioReader(source) as reader:
             info = reader.info
-            with AudioWriter(
+            subtype = subtype or matching_subtype(info, target)
+            writer = AudioWriter(
                 target, info.sample_rate, info.channels, subtype=subtype, frames=info.frames
-            ) as writer:
+            )
+            with writer:
                 for block in self.restore_blocks(
                     reader.blocks(info.sample_rate),
                     info.sample_rate,
@@ -159,6 +182,13 @@ class Restorer(keras.Model):
                     progress=progress,
                 ):
                     writer.write(block)
+        if writer.clipped_samples:
+            logger.warning(
+                "%s: %d samples lie beyond full scale and were clipped; a WAV of the subtype float "
+                "keeps them.",
+                target,
+                writer.clipped_samples,
+            )
 
     def restore_blocks(
         self,
@@ -171,15 +201,13 @@ class Restorer(keras.Model):
     ) -> Iterator[np.ndarray]:
         """Restores a recording that comes in blocks, each `(channels, n)` with any `n`.
 
-        `samples` is the expected length, for `progress` only. Yields blocks that add up to the input's
-        length. See `restore` for the other arguments.
+        `samples` is the expected length, for `progress` only. Yields blocks that add up to the
+        input's length. See `restore` for the other arguments.
         """
-        if gaps and not self.accepts_gaps:
-            raise UsageError(f"{type(self).__name__} fills no gaps; leave out their positions.")
-        gaps = [] if gaps is None else gaps
+        gaps = self._check_gaps(gaps)
         waiting: deque[np.ndarray] = deque()
         corrections = self._corrections(
-            _remember(_replace(blocks, gaps, sample_rate, 0.0), waiting),
+            _remember(_silenced(blocks, gaps, sample_rate), waiting),
             sample_rate,
             channels,
             gaps,
@@ -191,26 +219,55 @@ class Restorer(keras.Model):
             correction = correction[:, : original.shape[1]]
             yield original + correction
             finished += correction.shape[1]
-            if progress and progress(min(1.0, finished / max(1, samples))) is False:
-                raise RestorationAborted("stopped by the progress callback")
+            # The end is told when it is reached: files hold fewer or more samples than promised.
+            if finished < samples:
+                _report(progress, finished / samples)
         rest = _take(waiting, sum(block.shape[1] for block in waiting), channels)
         if rest.shape[1]:
             yield rest
+        _report(progress, 1.0)
+
+    def _check_gaps(self, gaps: Stretches | None) -> list[tuple[float, float]]:
+        gaps = [] if gaps is None else [(float(start), float(stop)) for start, stop in gaps]
+        if gaps and not self.accepts_gaps:
+            raise UsageError(f"{type(self).__name__} fills no gaps; leave out their positions.")
+        for start, stop in gaps:
+            if not 0 <= start < stop < math.inf:
+                raise UsageError(
+                    f"a gap from {start} to {stop} s is none: give its start and then its stop."
+                )
+        return gaps
 
     def _corrections(self, blocks, sample_rate, channels, gaps):
         """What to add to the recording, in blocks at its own rate."""
-        if sample_rate != self.sample_rate:
+        resampled = sample_rate != self.sample_rate
+        if resampled:
             blocks = _resampled(blocks, sample_rate, self.sample_rate, channels)
-        blocks = _replace(blocks, gaps, self.sample_rate, np.nan)
-        corrections = process_in_chunks(blocks, self._correct, self.chunk_plan, channels)
-        if sample_rate != self.sample_rate:
+        rows, correct = channels, self._correct
+        if gaps:
+            # The marks travel beside the channels: what is lost is not what the samples there say,
+            # but the correction is the difference to that.
+            rows, correct = channels + 1, self._correct_marked
+            blocks = _with_marks(blocks, gaps, self.sample_rate)
+        plan = dataclasses.replace(self.chunk_plan, batch_size=rows)
+        corrections = process_in_chunks(blocks, correct, plan, rows)
+        corrections = (block[:channels] for block in corrections)
+        if resampled:
             corrections = _resampled(corrections, self.sample_rate, sample_rate, channels)
         return corrections
 
-    def _correct(self, waveform: np.ndarray) -> np.ndarray:
-        """Restored minus input of a batch of chunks `(batch, samples)`."""
-        restored = ops.convert_to_numpy(self.graph(waveform))
-        return restored - np.nan_to_num(waveform, nan=0.0)
+    def _correct_marked(self, rows: np.ndarray) -> np.ndarray:
+        """`_correct` of a chunk's channels, of which the last row says what is lost."""
+        waveform, marks = rows[:-1], rows[-1]
+        return np.concatenate([self._correct(waveform, marks > 0), marks[None]])
+
+    def _correct(self, waveform: np.ndarray, lost: np.ndarray | None = None) -> np.ndarray:
+        """Restored minus input of the channels of a chunk `(channels, samples)`."""
+        if not waveform.any():
+            # Silence stays silence, whatever a network would make of it.
+            return np.zeros_like(waveform)
+        marked = waveform if lost is None else np.where(lost, np.float32(np.nan), waveform)
+        return ops.convert_to_numpy(self.graph(marked)) - waveform
 
     @property
     def graph(self):
@@ -234,6 +291,7 @@ class Restorer(keras.Model):
         return {"serving_default": (self.__call__, "waveform", (None, None), "restored")}
 
     def get_config(self):
+        """The constructor's arguments, the network serialised."""
         return {
             "name": self.name,
             "network": keras.saving.serialize_keras_object(self.network),
@@ -242,8 +300,9 @@ class Restorer(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        network = keras.saving.deserialize_keras_object(config.pop("network"))
-        return cls(network, **config)
+        """The restorer of a `get_config`, with a freshly initialised network."""
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(network, **{name: config[name] for name in config if name != "network"})
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides):
@@ -305,17 +364,36 @@ def restore_file(source, target, preset: str | os.PathLike, **options) -> None:
     Restorer.from_preset(preset).restore_file(source, target, **options)
 
 
-def _replace(blocks, stretches: Stretches, sample_rate: int, value: float):
-    """The blocks with `value` in the given stretches of seconds."""
-    edges = [(round(start * sample_rate), round(stop * sample_rate)) for start, stop in stretches]
+def _report(progress: Progress | None, fraction: float) -> None:
+    if progress and progress(fraction) is False:
+        raise RestorationAborted("stopped by the progress callback")
+
+
+def _silenced(blocks, stretches: Stretches, sample_rate: int):
+    """The blocks with zeros in the given stretches of seconds."""
     position = 0
     for block in blocks:
-        for start, stop in edges:
-            if start < position + block.shape[1] and stop > position:
-                block = block.copy()
-                block[:, max(0, start - position) : stop - position] = value
-        yield block
+        marks = _marks(stretches, sample_rate, position, block.shape[1])
+        yield np.where(marks, np.float32(0.0), block) if marks.any() else block
         position += block.shape[1]
+
+
+def _with_marks(blocks, stretches: Stretches, sample_rate: int):
+    """The blocks with one more row, 1 in the stretches and 0 elsewhere."""
+    position = 0
+    for block in blocks:
+        marks = _marks(stretches, sample_rate, position, block.shape[1])
+        yield np.concatenate([block, marks[None].astype(np.float32)])
+        position += block.shape[1]
+
+
+def _marks(stretches: Stretches, sample_rate: int, position: int, samples: int) -> np.ndarray:
+    """Which of the samples from `position` on lie in one of the stretches."""
+    marks = np.zeros(samples, bool)
+    for start, stop in stretches:
+        first, last = (round(edge * sample_rate) - position for edge in (start, stop))
+        marks[max(0, first) : max(0, last)] = True
+    return marks
 
 
 def _remember(blocks, waiting: deque):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import make_parser, run_command, seed
 from tfrestore.errors import UsageError
 
 EXAMPLES = """\
@@ -14,20 +14,25 @@ EXAMPLES = """\
   tfrestore train --preset res_unet_v2 --data ~/music --precision mixed_bfloat16 --out runs/music
   tfrestore train --resume --out runs/music"""
 
+# What a resumed run may not be told anew, because its examples or its weights depend on it.
+_FIXED = ("config", "batch_size", "precision", "seed")
+
 
 def make_train_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = make_parser(
         "train",
-        "Train a model. The run's folder is kept ready for restore, evaluate and export: it holds the\n"
-        "best model so far, config.yaml, history.csv, checkpoints, and logs for TensorBoard.",
+        "Train a model. The run's folder is kept ready for restore, evaluate and export: it holds\n"
+        "the best model so far, config.yaml, history.csv, checkpoints, and logs for TensorBoard.",
         EXAMPLES,
     )
     parser.add_argument(
         "--preset", help="built-in preset (tfrestore presets lists them) or a folder to fine-tune"
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML file with sections that change the preset"
+        "--config",
+        metavar="FILE",
+        help="YAML file with sections that change the preset; a run's config.yaml repeats that run",
     )
     parser.add_argument(
         "--set",
@@ -47,7 +52,7 @@ def make_train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="of the network"
     )
-    parser.add_argument("--seed", type=int, help="decides examples and degradations")
+    parser.add_argument("--seed", type=seed, help="decides examples and degradations")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -59,40 +64,42 @@ def make_train_parser() -> argparse.ArgumentParser:
 def train(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     folder = Path(options.out)
-    lengths = {"epochs": options.epochs, "steps": options.steps}
-    others = {
-        "batch_size": options.batch_size,
-        "precision": options.precision,
-        "seed": options.seed,
-    }
     if options.resume:
-        preset, data = _of_run(folder, options, others)
-    elif options.preset is None and options.config is None:
-        raise UsageError("name a model with --preset (tfrestore presets lists them) or --config.")
-    elif options.data is None:
-        raise UsageError("name the music to train on with --data (a folder, or demo).")
+        preset, data = _preset_of_run(folder, options)
     else:
-        from tfrestore.models.presets import find_preset
-        from tfrestore.training.configuration import read_config
-
-        name = options.preset or read_config(options.config).get("preset")
-        if name is None:
-            raise UsageError(
-                f"{options.config}: names no preset; add a line preset: NAME, or --preset."
-            )
-        preset, data = find_preset(name), options.data
+        preset, data = _preset_of_request(folder, options)
 
     from tfrestore.data.catalogue import open_catalogue
     from tfrestore.training.configuration import resolve
+
+    preset = resolve(
+        preset,
+        options.config,
+        options.assignments,
+        epochs=options.epochs,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        seed=options.seed,
+    )
+    catalogue = open_catalogue(data)
+
     from tfrestore.training.loop import TrainingRun
 
-    preset = resolve(preset, options.config, options.assignments, **lengths, **others)
-    run = TrainingRun(preset, open_catalogue(data), folder, data)
-    if options.resume:
-        run.resume()
-    else:
-        run.start()
-    scores = run.run()
+    run = TrainingRun(preset, catalogue, folder, data)
+    try:
+        if options.resume:
+            run.resume()
+        else:
+            run.start()
+        scores = run.run()
+    except KeyboardInterrupt:
+        print(
+            f"tfrestore train: interrupted at step {run.step_number}; tfrestore train --resume "
+            f"--out {folder} goes on from step {run.checkpoint_step}.",
+            file=sys.stderr,
+        )
+        return 130
     if scores:
         print(f"{folder}: {', '.join(f'{name} {value:.5g}' for name, value in scores.items())}")
     else:
@@ -100,34 +107,41 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_run(folder: Path, options: argparse.Namespace, others: dict):
-    """The preset and the data of the run to resume; what would change its examples is refused."""
-    import dataclasses
-
-    from tfrestore.models.presets import TRAINING_FILE, find_preset
+def _preset_of_request(folder: Path, options: argparse.Namespace):
+    """The preset and the data of a new run."""
+    from tfrestore.models.presets import find_preset
     from tfrestore.training.configuration import read_config
+    from tfrestore.training.run_folder import check_free
 
-    if not (folder / TRAINING_FILE).is_file():
+    if options.preset is None and options.config is None:
+        raise UsageError("name a model with --preset (tfrestore presets lists them) or --config.")
+    notes = read_config(options.config) if options.config else {}
+    name, data = options.preset or notes.get("preset"), options.data or notes.get("catalogue")
+    if name is None:
         raise UsageError(
-            f"{folder}: there is no run here to resume ({TRAINING_FILE} is missing); leave out "
-            "--resume to start one."
+            f"{options.config}: names no preset; add a line preset: NAME, or --preset."
         )
-    config = read_config(folder / TRAINING_FILE)
-    changed = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
-    changed += ["--config"] * bool(options.config) + ["--set"] * bool(options.assignments)
+    if data is None:
+        raise UsageError("name the music to train on with --data (a folder, or demo).")
+    check_free(folder)
+    return find_preset(name), data
+
+
+def _preset_of_run(folder: Path, options: argparse.Namespace):
+    """The preset and the data of the run to resume; what would change its examples is refused."""
+    from tfrestore.training.run_folder import read_run
+
+    changed = [
+        f"--{name.replace('_', '-')}" for name in _FIXED if getattr(options, name) is not None
+    ]
+    changed += ["--set"] * bool(options.assignments)
     if changed:
         raise UsageError(
             f"{folder}: {', '.join(changed)} cannot change a run that is resumed; leave it out, or "
             "start a new run with another --out."
         )
-    if options.preset is not None and options.preset != config["preset"]:
-        raise UsageError(
-            f"{folder}: this run is of the preset {config['preset']!r}, not {options.preset!r}; "
-            "leave out --preset, or choose another --out."
-        )
-    # Only the architecture is taken from the original preset: the weights are in the checkpoint.
-    preset = dataclasses.replace(find_preset(config["preset"]), config=config)
-    return preset, options.data or config["catalogue"]
+    preset, data = read_run(folder, options.preset)
+    return preset, options.data or data
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -320,6 +320,7 @@ def test_a_wav_that_outgrows_its_size_field_becomes_an_rf64(
         ("a.mp3", 44100, 3, None, r"3 channels: \.mp3 holds 1 to 2; choose WAV"),
         ("a.flac", 44100, 9, None, r"9 channels: \.flac holds 1 to 8"),
         ("a.ogg", 384000, 2, None, r"holds 8000 to 192000 Hz"),
+        ("a.flac", 65_536, 2, None, r"1 to 65535, 65540 to 655350 in steps of 10 Hz; resample"),
         ("a.wav", 0, 2, None, "with 0 Hz"),
         ("a.wav", 44100, 0, None, "with 0 channels"),
     ],

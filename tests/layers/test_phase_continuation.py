@@ -11,7 +11,11 @@ FRAMES, BINS = 60, 7
 def partials(seed=0):
     """A steady partial in every bin: complex (FRAMES, BINS)."""
     rng = np.random.default_rng(seed)
-    amplitude, start, turn = rng.uniform(0.5, 2, BINS), rng.uniform(-3, 3, BINS), rng.uniform(-3, 3, BINS)
+    amplitude, start, turn = (
+        rng.uniform(0.5, 2, BINS),
+        rng.uniform(-3, 3, BINS),
+        rng.uniform(-3, 3, BINS),
+    )
     return amplitude * np.exp(1j * (start + turn * np.arange(FRAMES)[:, None]))
 
 
@@ -34,8 +38,9 @@ def test_steady_partials_are_continued_exactly_and_with_full_coherence(gap):
 
 
 def test_the_coherence_of_noise_is_that_of_a_mean_of_random_directions():
-    # The squared length of the mean of n unit vectors of random directions is 1 / n on average; pairs of
-    # neighbouring frames of white noise have random turns, and weighting by their length adds to that.
+    # The squared length of the mean of n unit vectors of random directions is 1 / n on average;
+    # pairs of neighbouring frames of white noise have random turns, and weighting by their length
+    # adds to that.
     rng = np.random.default_rng(0)
     spectrum = np.exp(2j * np.pi * rng.random((FRAMES, 2000)))
     intact = np.ones(FRAMES, bool)

@@ -50,12 +50,13 @@ _WRITABLE: dict[str, tuple[str, dict[str, str]]] = {
     ".aiff": ("AIFF", _WAV),
 }
 _BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
-# Sample rates (None: any) and channels that a coding, or else a container, can hold.
-_LIMITS: dict[str, tuple[range | tuple[int, ...] | None, int]] = {
+# Sample rates and channels that a coding, or else a container, can hold; None stands for the rest.
+_LIMITS: dict[str | None, tuple[tuple[range | int, ...], int]] = {
     "OPUS": ((8000, 12000, 16000, 24000, 48000), 255),
-    "VORBIS": (range(8000, 192001), 255),
+    "VORBIS": ((range(8000, 192001),), 255),
     "MPEG_LAYER_III": ((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 2),
-    "FLAC": (range(1, 655351), 8),
+    "FLAC": ((range(1, 65536), range(65540, 655351, 10)), 8),
+    None: ((range(1, 2**31),), 1024),
 }
 _LOSSY_QUALITY = {
     "MPEG_LAYER_III": {"bitrate_mode": "CONSTANT", "compression_level": 0.0},
@@ -561,12 +562,11 @@ def _checked_format(
         )
     container, subtypes = _WRITABLE[path.suffix.lower()]
     coding = subtypes[name]
-    rates, most_channels = _LIMITS.get(coding, _LIMITS.get(container, (None, 1024)))
-    if sample_rate < 1 or (rates is not None and sample_rate not in rates):
-        held = "1 Hz and more" if rates is None else _in_words(rates)
+    rates, most_channels = _LIMITS.get(coding) or _LIMITS.get(container) or _LIMITS[None]
+    if not any(sample_rate in (held if isinstance(held, range) else (held,)) for held in rates):
         raise UsageError(
             f"{path} cannot be written with {sample_rate} Hz: {name} in {path.suffix} holds "
-            f"{held}; resample, or choose WAV."
+            f"{', '.join(map(_in_words, rates))} Hz; resample, or choose WAV."
         )
     if not 1 <= channels <= most_channels:
         raise UsageError(
@@ -576,10 +576,11 @@ def _checked_format(
     return container, coding
 
 
-def _in_words(rates: range | tuple[int, ...]) -> str:
-    if isinstance(rates, range):
-        return f"{rates[0]} to {rates[-1]} Hz"
-    return ", ".join(f"{rate}" for rate in rates) + " Hz"
+def _in_words(rates: range | int) -> str:
+    if isinstance(rates, int):
+        return str(rates)
+    step = f" in steps of {rates.step}" if rates.step > 1 else ""
+    return f"{rates[0]} to {rates[-1]}{step}"
 
 
 class _Stream(soundfile.SoundFile):

@@ -135,8 +135,7 @@ def _windows(
     lead: int,
     kept_from: int,
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Cuts a stream into windows that begin `hop` apart, the first `lead` samples before the
-    stream.
+    """Cuts a stream into windows that begin `hop` apart, the first `lead` before the stream.
 
     Yields each window and how many of its `hop` samples from `kept_from` on lie inside the stream.
     """
@@ -213,8 +212,7 @@ def _reflected(offset: int, count: int, length: int) -> np.ndarray:
 def _in_batches(
     windows: Iterable[tuple[np.ndarray, int]], process: Process, batch_size: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Puts the rows of the windows through `process`, `batch_size` at once; yields them in
-    order."""
+    """Puts the rows of the windows through `process`, `batch_size` at once, and keeps the order."""
     # A window waits here until each of its rows has been through the process.
     waiting: deque[tuple[np.ndarray, int]] = deque()
     rows: list[np.ndarray] = []

@@ -168,7 +168,7 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
         UsageError: No readable audio file in it.
     """
     source = source or str(folder)
-    paths = [path.relative_to(folder) for path in _audio_files(folder)]
+    paths = [path.relative_to(folder) for path in audio_files(folder)]
     split_folders = _split_folders(paths)
     entries = []
     for path in paths:
@@ -240,7 +240,7 @@ def _read_track(entry: tuple[Path, str, str, str]) -> Track | None:
     return Track(path, track_id, info.sample_rate, info.channels, info.frames, genre, split)
 
 
-def _audio_files(folder: Path) -> list[Path]:
+def audio_files(folder: Path) -> list[Path]:
     """Audio files below a folder, sorted, links followed, hidden files and folders left out."""
     found, seen = [], set()
     for parent, names, files in os.walk(folder, followlinks=True, onerror=_warn_of_folder):

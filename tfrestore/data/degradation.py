@@ -1,7 +1,7 @@
 """The degradations that the commands name, such as `gaps:waveform` or `mp3:64`.
 
-Spectrogram gaps exist in a magnitude spectrogram only; `degrade` makes the ones that a recording can
-have. Both `degrade` and `evaluate` read the same names.
+Spectrogram gaps exist in a magnitude spectrogram only; `degrade` makes the ones that a recording
+can have. Both `degrade` and `evaluate` read the same names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Degradation:
             index: Number of the recording, so that recordings have different gaps.
 
         Raises:
-            UsageError: if the degradation exists in spectrograms only, or LAME has not the bit rate.
+            UsageError: if the degradation exists in spectrograms only, or LAME has not the bit
+            rate.
         """
         if self.family == "mp3":
             from tfrestore.audio.mp3 import mp3_round_trip
@@ -60,9 +61,7 @@ class Degradation:
                 f"{self.name} exists in a spectrogram only; gaps:waveform is what a recording has."
             )
         degraded = waveform.copy()
-        gaps = waveform_gaps(
-            waveform.shape[1], sample_rate, seed, index, shares=DAMAGED_SHARES
-        )
+        gaps = waveform_gaps(waveform.shape[1], sample_rate, seed, index, shares=DAMAGED_SHARES)
         for start, stop in gaps:
             degraded[:, start:stop] = 0.0
         return degraded

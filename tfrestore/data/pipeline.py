@@ -1,32 +1,44 @@
-"""The tf.data pipeline: from a catalogue to batches of degraded and intact patches.
+"""The tf.data pipeline: from a catalogue to batches of waveforms and masks of gaps.
 
 Every example is a pure function of (seed, position): which track, where in it, which gaps. So a run
-that was stopped goes on at any position with the very examples an uninterrupted run would have seen,
-and nothing has to be shuffled in memory: the order of excerpts is random to begin with. Excerpts are
-read from many files in parallel; only the part of a file that is needed is decoded where its format
-can seek.
+that was stopped goes on at any position with the very examples an uninterrupted run would have
+seen, and nothing has to be shuffled in memory: the order of excerpts is random to begin with.
+Excerpts are read from many files in parallel; only the part of a file that is needed is decoded
+where its format can seek. An excerpt that cannot be decoded is replaced by another one, drawn from
+(seed, position) as well.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.audio.resampling import resample
+from tfrestore.audio.resampling import resample, resampled_length
 from tfrestore.audio.tf_decoding import decode_excerpt
 from tfrestore.data.catalogue import Track
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask, waveform_gap_mask
-from tfrestore.errors import UsageError
+from tfrestore.errors import AudioFileError, UsageError
 
 ORDERS = ("random", "file")
 
-# Resampling an excerpt needs a little of what surrounds it; this much, in seconds, is decoded on both
-# sides so that the excerpt equals the same stretch of the resampled track.
-RESAMPLING_MARGIN = 0.02
+# Resampling an excerpt needs a little of what surrounds it; this many samples of the lower of the
+# two rates are decoded on both sides, so that the excerpt equals the same stretch of the resampled
+# track.
+RESAMPLING_MARGIN = 160
+
+# So many excerpts are tried for a position before decoding is given up.
+MOST_ATTEMPTS = 20
+
+_log = logging.getLogger("tfrestore.data")
 
 
 @dataclass(frozen=True)
@@ -57,13 +69,15 @@ class GapExamples:
     """Which excerpts are drawn from the tracks and which gaps they get.
 
     Args:
-        gaps: A gap kind (`frames`, `window`, `bands`, `waveform`), or several, which then take turns.
-        share_lost: Least and largest share of a patch that is lost. Defaults to the paper's 0.1, 0.7.
+        gaps: A gap kind (`frames`, `window`, `bands`, `waveform`), or several that take turns.
+        share_lost: Least and largest share of a patch that is lost. Defaults to `(0.1, 0.7)`, the
+            paper's.
         patches_per_excerpt: Neighbouring patches cut from one place of one track. Defaults to `2`.
         order: `"random"`: excerpts from anywhere in all tracks, tracks weighted by their duration.
             `"file"`: excerpts one after the other, track by track, the same in every epoch, as the
             authors' code does. Defaults to `"random"`.
         geometry: How waveforms become patches.
+        use_tensorflow_io: As for `decode_excerpt`; no result depends on it.
 
     Raises:
         UsageError: if a kind, the order or a number is none of those possible.
@@ -74,6 +88,7 @@ class GapExamples:
     patches_per_excerpt: int = 2
     order: str = "random"
     geometry: PatchGeometry = field(default_factory=PatchGeometry)
+    use_tensorflow_io: bool | None = None
 
     def __post_init__(self):
         if self.order not in ORDERS:
@@ -82,6 +97,8 @@ class GapExamples:
             raise UsageError(
                 f"data.patches_per_excerpt is {self.patches_per_excerpt}: give at least 1."
             )
+        if not self.kinds:
+            raise UsageError("data.gaps is empty: name at least one kind.")
         for kind in self.kinds:
             self.masks(kind, seed=0, index=0, patches=1)
 
@@ -111,8 +128,10 @@ class GapExamples:
         return sum(self._excerpts_in_track(track) for track in tracks)
 
     def _excerpts_in_track(self, track: Track) -> int:
-        geometry = self.geometry
-        return max(1, int(track.duration * geometry.sample_rate) // self._stride())
+        return max(1, self._samples_of(track) // self._stride())
+
+    def _samples_of(self, track: Track) -> int:
+        return resampled_length(track.frames, track.sample_rate, self.geometry.sample_rate)
 
     def _stride(self) -> int:
         geometry = self.geometry
@@ -136,23 +155,28 @@ class GapExamples:
             batches: How many batches; endless when `None`.
 
         Returns:
-            A dataset of pairs: waveforms float32 `(excerpts, samples)` at the geometry's rate, mono;
-            masks float32 `(batch_size, frames, bins, 1)`, 1 where a cell is kept. Patches `k * p` to
-            `k * p + p - 1` of the masks belong to excerpt `k`, with `p` patches per excerpt.
+            A dataset of pairs: waveforms float32 `(excerpts, samples)` at the geometry's rate,
+            mono; masks float32 `(batch_size, frames, bins, 1)`, 1 where a cell is kept. Patches
+            `k * p` to `k * p + p - 1` of the masks belong to excerpt `k`, with `p` patches per
+            excerpt.
 
         Raises:
             UsageError: if the batch size is not a multiple of `patches_per_excerpt`.
+            tf.errors.OpError: (when it is iterated) excerpt after excerpt cannot be decoded;
+                `decoding_error` makes a sentence of it.
         """
         if batch_size < 1 or batch_size % self.patches_per_excerpt:
             raise UsageError(
-                f"the batch size is {batch_size}, but it has to be a multiple of "
-                f"data.patches_per_excerpt, which is {self.patches_per_excerpt}; change one of them."
+                f"the batch size is {batch_size}, but it has to be a multiple of data.patches_per_"
+                f"excerpt, which is {self.patches_per_excerpt}; change one of them."
             )
         excerpts = batch_size // self.patches_per_excerpt
-        reader = _ExcerptReader(self, tracks, seed)
+        reader = ExcerptReader(self, tracks, seed)
         stop = np.iinfo(np.int64).max if batches is None else (start + batches) * excerpts
         dataset = tf.data.Dataset.range(start * excerpts, stop)
-        dataset = dataset.map(reader.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.interleave(
+            reader.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
         dataset = dataset.batch(excerpts, drop_remainder=True)
 
         def join(waveforms, masks):
@@ -161,61 +185,109 @@ class GapExamples:
         return dataset.map(join).prefetch(tf.data.AUTOTUNE)
 
 
-class _ExcerptReader:
+def decoding_error(error: tf.errors.OpError) -> AudioFileError | None:
+    """What a dataset's error says about a file, in one line; `None` if it says nothing of one."""
+    found = re.search(rf"{AudioFileError.__name__}: (.+)", error.message or "")
+    return AudioFileError(found[1]) if found else None
+
+
+class Plan(NamedTuple):
+    """Where an excerpt is: what to decode, and where in that, resampled, the excerpt begins."""
+
+    track: Track
+    first: int
+    frames: int
+    offset: int
+
+
+class ExcerptReader:
     """Reads the excerpt of a position and draws its gaps."""
 
     def __init__(self, examples: GapExamples, tracks: Sequence[Track], seed: int):
         self.examples = examples
         self.tracks = tracks
         self.seed = seed
-        counts = [examples._excerpts_in_track(track) for track in tracks]
-        self.ends = np.cumsum(counts)
-        self.paths = tf.constant([str(track.path) for track in tracks])
+        self.ends = np.cumsum([examples._excerpts_in_track(track) for track in tracks])
         self.geometry = examples.geometry
         self.samples = self.geometry.samples(examples.patches_per_excerpt)
+        self.reported: set[str] = set()
 
-    def read(self, position):
-        """The waveform `(samples,)` and the masks `(patches, frames, bins)` of a position."""
-        track, first, frames, offset, rate, masks = tf.numpy_function(
-            self._plan, [position], [tf.int64] * 5 + [tf.float32]
+    def read(self, position) -> tf.data.Dataset:
+        """One element, the waveform `(samples,)` and masks `(patches, frames, bins)` of a position.
+
+        A dataset and not tensors, because only a dataset can go on after an error of any decoder.
+        """
+        attempts = tf.data.Dataset.range(MOST_ATTEMPTS)
+        found = attempts.map(lambda attempt: self._attempt(position, attempt)).ignore_errors()
+        final = tf.data.Dataset.from_tensors(np.int64(MOST_ATTEMPTS))
+        failed = final.map(lambda attempt: self._attempt(position, attempt))
+        return found.concatenate(failed).take(1)
+
+    def _attempt(self, position, attempt):
+        path, first, frames, rate, offset, masks = tf.numpy_function(
+            self._prepare, [position, attempt], [tf.string] + [tf.int64] * 4 + [tf.float32]
         )
-        decoded = decode_excerpt(tf.gather(self.paths, track), first, frames, channels=1)
+        for scalar in (path, first, frames):
+            scalar.set_shape([])
+        decoded = decode_excerpt(
+            path, first, frames, channels=1, use_tensorflow_io=self.examples.use_tensorflow_io
+        )
         waveform = tf.numpy_function(self._to_model_rate, [decoded, rate, offset], tf.float32)
         waveform.set_shape([self.samples])
         patches = self.examples.patches_per_excerpt
         masks.set_shape([patches, self.geometry.frames, self.geometry.bins])
         return waveform, masks
 
-    def _plan(self, position):
-        """Where to read: track, first frame and number of frames in it, and the excerpt's offset."""
-        examples, model_rate = self.examples, self.geometry.sample_rate
-        stride = examples._stride()
-        if examples.order == "file":
-            within = int(position) % int(self.ends[-1])
+    def _prepare(self, position, attempt):
+        position, attempt = int(position), int(attempt)
+        if attempt:
+            self._report(self.plan(position, attempt - 1).track, attempt)
+        track, first, frames, offset = self.plan(position, attempt)
+        examples = self.examples
+        kind = examples.kinds[position % len(examples.kinds)]
+        count = examples.patches_per_excerpt
+        index = position if kind == "waveform" else position * count
+        masks = examples.masks(kind, self.seed, index, count).astype(np.float32)
+        integers = (np.int64(value) for value in (first, frames, track.sample_rate, offset))
+        return os.fsencode(track.path), *integers, masks
+
+    def _report(self, track: Track, attempt: int) -> None:
+        """Names a track of which an excerpt could not be decoded, once."""
+        if attempt == MOST_ATTEMPTS:
+            raise AudioFileError(
+                f"{track.path} cannot be decoded, nor could {attempt - 1} other excerpts before "
+                "it; check that the music is still there and intact."
+            )
+        if track.track_id not in self.reported:
+            self.reported.add(track.track_id)
+            _log.warning(
+                "%s: an excerpt cannot be decoded; others are taken in place of such.", track.path
+            )
+
+    def plan(self, position: int, attempt: int = 0) -> Plan:
+        """Where the excerpt of a position is; later attempts are at random places in any order."""
+        examples = self.examples
+        if examples.order == "file" and attempt == 0:
+            within = position % int(self.ends[-1])
             number = int(np.searchsorted(self.ends, within, side="right"))
             track = self.tracks[number]
-            begin = (within - (self.ends[number - 1] if number else 0)) * stride
+            begin = (within - (int(self.ends[number - 1]) if number else 0)) * examples._stride()
         else:
-            chance, place = _two_fractions(self.seed, int(position))
-            number = int(np.searchsorted(self.ends, chance * self.ends[-1], side="right"))
+            chance, place = _two_fractions(self.seed, position, attempt)
+            number = int(np.searchsorted(self.ends, int(chance * self.ends[-1]), side="right"))
             track = self.tracks[number]
-            available = int(track.duration * model_rate) - self.samples
-            begin = int(place * max(0, available + 1))
-        # Begins on a sample of both rates' common grid, so that resampling needs no fractional shift.
-        begin -= int(begin) % (model_rate // np.gcd(model_rate, track.sample_rate))
-        margin = int(RESAMPLING_MARGIN * model_rate)
-        margin += -margin % (model_rate // np.gcd(model_rate, track.sample_rate))
-        before = min(margin, begin)
-        to_file = track.sample_rate / model_rate
-        first = round((begin - before) * to_file)
-        frames = round((before + self.samples + margin) * to_file)
-        frames = max(1, min(frames, track.frames - first))
-        kind = examples.kinds[int(position) % len(examples.kinds)]
-        count = examples.patches_per_excerpt
-        index = int(position) if kind == "waveform" else int(position) * count
-        masks = examples.masks(kind, self.seed, index, count)
-        integers = (number, first, frames, before, track.sample_rate)
-        return *(np.int64(value) for value in integers), masks.astype(np.float32)
+            begin = int(place * max(1, examples._samples_of(track) - self.samples + 1))
+        rate, model_rate = track.sample_rate, self.geometry.sample_rate
+        margin = 0
+        if rate != model_rate:
+            margin = -(-RESAMPLING_MARGIN * model_rate // min(rate, model_rate))
+        # What is decoded begins where samples of both rates coincide, so that resampling it needs
+        # no shift by a fraction of a sample.
+        grid = model_rate // math.gcd(model_rate, rate)
+        start = max(0, begin - margin) // grid * grid
+        first = start * rate // model_rate
+        last = -(-(begin + self.samples + margin) * rate // model_rate)
+        return Plan(track, first, max(1, min(last, track.frames) - first), begin - start)
 
     def _to_model_rate(self, decoded, rate, offset):
         """The excerpt `(samples,)`: resampled, its margin cut; short tracks end in zeros."""
@@ -224,7 +296,7 @@ class _ExcerptReader:
         return np.pad(waveform, (0, self.samples - len(waveform)))
 
 
-def _two_fractions(seed: int, position: int) -> tuple[float, float]:
+def _two_fractions(seed: int, position: int, attempt: int) -> tuple[float, float]:
     """Two numbers in [0, 1) that depend on nothing but the arguments."""
-    digest = hashlib.blake2b(f"{seed}:{position}".encode(), digest_size=16).digest()
-    return tuple(int.from_bytes(half, "big") / 2**64 for half in (digest[:8], digest[8:]))
+    digest = hashlib.blake2b(f"{seed}:{position}:{attempt}".encode(), digest_size=16).digest()
+    return tuple((int.from_bytes(half, "big") >> 11) / 2**53 for half in (digest[:8], digest[8:]))

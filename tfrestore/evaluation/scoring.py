@@ -1,7 +1,7 @@
 """Scores of a restorer, patch by patch, as Serra et al. (WebMedia 2021) define them.
 
-Every recording is cut into patches of 128 frames by 128 bins. PSNR and NRMSE of a patch are taken on
-normalised magnitudes, of the degraded patch and of the restored one, against the intact one.
+Every recording is cut into patches of 128 frames by 128 bins. PSNR and NRMSE of a patch are taken
+on normalised magnitudes, of the degraded patch and of the restored one, against the intact one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PatchScores:
 
 
 def read_at_rate(track: Track, sample_rate: int) -> np.ndarray:
-    """A recording mixed to mono at another rate, float32 `(samples,)`; read and resampled in blocks."""
+    """A recording mixed to mono at another rate, float32 `(samples,)`."""
     with AudioReader(track.path) as reader:
         resampler = StreamResampler(track.sample_rate, sample_rate, 1)
         parts = [

@@ -1,8 +1,9 @@
 """Tables of scores: per genre and overall, on the screen, as CSV and as JSON.
 
 The columns are those of Serra et al.'s Tables 2, 3 and 5: PSNR and NRMSE of the degraded and of the
-restored patches, mean over patches, and the gain in PSNR. Infinite PSNR, of patches in which nothing
-was lost or everything came back, are left out of the means and counted, as the paper states.
+restored patches, mean over patches, and the gain in PSNR. Infinite PSNR, of patches in which
+nothing was lost or everything came back, are left out of the means and counted, as the paper
+states.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def format_table(rows: list[Row]) -> str:
 def write_tables(stem: Path, heading: dict, rows: list[Row]) -> list[Path]:
     """Writes `STEM.csv` and `STEM.json`, each complete or not at all; returns their paths.
 
-    The heading (model, degradation, seed, data) is repeated on every line of the CSV, so that numbers
-    of different degradations cannot be mixed up when files are joined.
+    The heading (model, degradation, seed, data) is repeated on every line of the CSV, so that
+    numbers of different degradations cannot be mixed up when files are joined.
     """
     records = [asdict(row) for row in rows]
     text = io.StringIO()
@@ -117,7 +118,10 @@ def write_tables(stem: Path, heading: dict, rows: list[Row]) -> list[Path]:
 def _finite_or_null(records):
     """JSON has no NaN."""
     return [
-        {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in r.items()}
+        {
+            name: None if isinstance(value, float) and np.isnan(value) else value
+            for name, value in r.items()
+        }
         for r in records
     ]
 

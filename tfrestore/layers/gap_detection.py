@@ -1,8 +1,8 @@
 """Finding dropouts in a waveform: stretches where the samples themselves were lost.
 
-A dropout is (nearly) silent, short, and cuts the music off and on again at once; a rest in the music
-dies away before it. This tells the two apart without knowing positions, in the graph, so that the
-exported model finds gaps as well.
+A dropout is (nearly) silent, short, and cuts the music off and on again at once; a rest in the
+music dies away before it. This tells the two apart without knowing positions, in the graph, so that
+the exported model finds gaps as well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class GapDetection(Float32Layer):
     """Marks the lost samples of a waveform: `(batch, samples)` to a boolean `(batch, samples)`.
 
     The waveform is looked at in blocks of a millisecond. A block is silent when its peak lies
-    `silence_db` below the highest peak of its surroundings; a run of silent blocks is a gap when it is
-    neither too short nor too long and when the music right before it and right after it is at most
-    `edge_db` below that peak. Runs that touch an end of the waveform are not gaps: nothing says that
-    there was music.
+    `silence_db` below the highest peak of its surroundings; a run of silent blocks is a gap when it
+    is neither too short nor too long and when the music right before it and right after it is at
+    most `edge_db` below that peak. Runs that touch an end of the waveform are not gaps: nothing
+    says that there was music.
 
     Args:
         sample_rate: int. Hz.
@@ -86,7 +86,8 @@ class GapDetection(Float32Layer):
             _neighbourhood_maximum(peak, 0) > level * 10 ** (-self.edge_db / 20), "float32"
         )
 
-        # Runs are numbered through the whole batch; what belongs to a run is gathered by its number.
+        # Runs are numbered through the whole batch; what belongs to a run is gathered by its
+        # number.
         before = ops.pad(silent[:, :-1], [[0, 0], [1, 0]])
         after = ops.pad(silent[:, 1:], [[0, 0], [0, 1]])
         begins = ops.logical_and(silent, ops.logical_not(before))
@@ -110,6 +111,7 @@ class GapDetection(Float32Layer):
         return ops.repeat(lost, self.block, axis=1)[:, :samples]
 
     def get_config(self):
+        """The constructor's arguments."""
         return super().get_config() | {
             "sample_rate": self.sample_rate,
             "shortest": self.shortest,

@@ -1,9 +1,10 @@
 """Phases for frames that were lost: the ones that the sound around them would have had there.
 
-Between two frames a steady partial turns its phase by a constant angle. That angle is measured in every
-bin on the intact frames next to a gap, and the phase is turned on by it into the gap, from both sides:
-the phase vocoder's propagation (Flanagan and Golden 1966; Laroche and Dolson 1999, section II) with the
-angle averaged over several frames. Griffin-Lim started from these phases needs few iterations.
+Between two frames a steady partial turns its phase by a constant angle. That angle is measured in
+every bin on the intact frames next to a gap, and the phase is turned on by it into the gap, from
+both sides: the phase vocoder's propagation (Flanagan and Golden 1966; Laroche and Dolson 1999,
+section II) with the angle averaged over several frames. Griffin-Lim started from these phases needs
+few iterations.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ _TINY = 1e-12
 class PhaseContinuation(Float32Layer):
     """Continues the phases of a spectrum into its lost frames.
 
-    Takes a spectrum as two parts `(batch, frames, bins)` and a boolean `(batch, frames)` that is true
-    where a frame is intact. Returns three arrays of the spectrum's shape: the two parts, in which intact
-    frames are as they were, and the coherence. A lost frame gets the phase continued from the last
-    intact frame before it and from the next one after it, the nearer and louder weighing more; only the
-    phase of the result means something. Lost frames are zero where no frame is intact.
+    Takes a spectrum as two parts `(batch, frames, bins)` and a boolean `(batch, frames)` that is
+    true where a frame is intact. Returns three arrays of the spectrum's shape: the two parts, in
+    which intact frames are as they were, and the coherence. A lost frame gets the phase continued
+    from the last intact frame before it and from the next one after it, the nearer and louder
+    weighing more; only the phase of the result means something. Lost frames are zero where no frame
+    is intact.
 
-    The coherence, 0 to 1, says how far the phase can be trusted: the squared length of the mean turn over
-    the squared mean length of the turns, which is 1 for a steady partial and small for noise, and 1 in
-    intact frames.
+    The coherence, 0 to 1, says how far the phase can be trusted: the squared length of the mean
+    turn over the squared mean length of the turns, which is 1 for a steady partial and small for
+    noise, and 1 in intact frames.
 
     Args:
-        history: int. Pairs of frames beside a gap that the turning angle is averaged over. Defaults to
+        history: int. Pairs of frames beside a gap that the turning angle is averaged over. Defaults
+        to
             `8`; less is noisier, more blurs what changes.
     """
 
@@ -65,14 +68,16 @@ class PhaseContinuation(Float32Layer):
         )
 
     def compute_output_shape(self, real, imaginary, intact):
+        """The shape of what `call` returns."""
         return real, real, real
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "history": self.history}
 
 
 def _neighbours(intact, number, frames):
-    """Numbers of the last intact frame up to each and of the next one; out of range where none is."""
+    """The last intact frame up to each and the next one; out of range where there is none."""
     places = ops.sort(ops.where(intact, number, frames), axis=1)
     edge = ops.ones_like(places[:, :1])
     places = ops.concatenate([-edge, places, frames * edge], axis=1)
@@ -111,7 +116,7 @@ def _sums(parts, before: int, after: int):
 
 
 def _continued(real, imaginary, turns, source, distance):
-    """The frames at `source`, turned `distance` times by the mean turn there, over the distance squared.
+    """The frames at `source`, turned `distance` times, over the distance squared.
 
     Returns the two parts, their magnitude times the coherence of the turn, and their magnitude.
     """

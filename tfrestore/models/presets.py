@@ -1,10 +1,10 @@
 """Named presets and preset folders: where models come from and how they are kept.
 
 A built-in preset is one small YAML file in a family's `presets` folder: the architecture and the
-paper's hyperparameters as data. A preset folder is what `save_to_preset` and the train command write,
-with KerasHub's file names: `config.json` (the network), `model.weights.h5`, `restorer.json` (how it
-is used), `config.yaml` (how it was trained) and `metadata.json` (checksum, versions, scores). Both are
-named by the same argument everywhere: `from_preset`, `--preset`, `--model`.
+paper's hyperparameters as data. A preset folder is what `save_to_preset` and the train command
+write, with KerasHub's file names: `config.json` (the network), `model.weights.h5`, `restorer.json`
+(how it is used), `config.yaml` (how it was trained) and `metadata.json` (checksum, versions,
+scores). Both are named by the same argument everywhere: `from_preset`, `--preset`, `--model`.
 """
 
 from __future__ import annotations

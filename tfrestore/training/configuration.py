@@ -1,8 +1,9 @@
 """What a training run is told: a preset, a configuration file and single keys, made into one tree.
 
-The tree has the sections of a preset (`network`, `restorer`, `recipe`, `data`) and `training`. Which
-keys a section may have is read off the class it configures, so a key that nothing reads cannot be
-given, and the tree that is saved with a run names every value that was used.
+The tree has the sections of a preset (`network`, `restorer`, `recipe`, `data`) and `training`.
+Which keys a section may have, and of which type, is read off the class it configures, so a key that
+nothing reads cannot be given, and the tree that is saved with a run names every value that was
+used.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import copy
 import dataclasses
 import difflib
 import inspect
-import json
+import math
 import os
+import types
+import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -23,6 +27,9 @@ from tfrestore.models.presets import Preset
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SECTIONS = ("network", "restorer", "recipe", "data", "training")
 
+#: What a run's own `config.yaml` holds beside the sections.
+NOTES = ("preset", "family", "catalogue")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
@@ -32,11 +39,12 @@ class TrainingSettings:
         batch_size: Examples per step, over all devices together.
         epochs: Epochs at most.
         steps: Steps at most; overrides `epochs`.
-        steps_per_epoch: Steps between two validations. By default one pass over the training tracks,
-            but at least 100.
+        steps_per_epoch: Steps between two validations. By default one pass over the training
+            tracks, but at least 100.
         validation_examples: How many validation examples are scored.
         calibration_batches: Batches that the statistics of batch normalisation are measured on.
-        checkpoint_steps: Steps between two checkpoints; there is one at the end of an epoch as well.
+        checkpoint_steps: Steps between two checkpoints; there is one at the end of an epoch as
+            well.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
         seed: Decides initial weights that the preset leaves open, examples and degradations.
     """
@@ -54,8 +62,9 @@ class TrainingSettings:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (0 if field.name == "seed" else 1):
-                raise UsageError(f"training.{field.name} is {value}; give at least 1.")
+            least, end = (0, 2**64) if field.name == "seed" else (1, 2**31)
+            if isinstance(value, int) and not least <= value < end:
+                raise UsageError(f"training.{field.name} is {value}; give {least} to {end - 1}.")
         if self.precision not in PRECISIONS:
             raise UsageError(
                 f"training.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
@@ -73,8 +82,8 @@ def resolve(
     Args:
         preset: Where to start.
         config_file: A YAML file with some of the sections.
-        assignments: `section.key=value` strings, values as in YAML; the section may be left out where
-            only one has the key.
+        assignments: `section.key=value` strings, values as in YAML; the section may be left out
+            where only one has the key.
         **training: Values for the `training` section; `None` leaves one alone.
 
     Returns:
@@ -93,15 +102,22 @@ def resolve(
         # Asking for epochs takes back a number of steps that the preset or the run had.
         given["steps"] = None
     _merge(tree, {"training": given}, "training")
+    where = "" if config_file is None else f"{os.fspath(config_file)}: "
+    for section, values in tree.items():
+        asked = values.get("class_name")
+        if asked != (preset.config.get(section) or {}).get("class_name"):
+            raise UsageError(
+                f"{where}{section}.class_name is {asked!r}, which is not {preset.name}'s; choose "
+                "the preset that has it."
+            )
     draft = dataclasses.replace(preset, config=tree)
-    complete = {
-        section: _complete(draft, section, tree[section], config_file) for section in SECTIONS
-    }
+    complete = {section: _complete(draft, section, tree[section], where) for section in SECTIONS}
+    TrainingSettings(**complete["training"])
     return dataclasses.replace(preset, config=complete)
 
 
 def read_config(path: str | os.PathLike) -> dict:
-    """A YAML configuration file as a dict of sections.
+    """A YAML configuration file: sections, and the notes of the run it was saved with.
 
     Raises:
         UsageError: if it is missing, not YAML, or has another shape.
@@ -110,21 +126,23 @@ def read_config(path: str | os.PathLike) -> dict:
         content = yaml.safe_load(Path(path).read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); check --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Besides YAMLError, text that is no UTF-8, dates that do not exist, nesting without end.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path}: not valid YAML ({reason}).") from None
     if not isinstance(content, dict) or not all(
         isinstance(value, dict) for key, value in content.items() if key in SECTIONS
     ):
         raise UsageError(f"{path}: expected sections ({', '.join(SECTIONS)}), each with keys.")
+    for note in NOTES:
+        if not isinstance(content.get(note, ""), str):
+            raise UsageError(f"{path}: {note} is {content[note]!r}; give a name.")
     return content
 
 
 def _merge(tree: dict, changes: dict, source: str) -> None:
-    # What train itself writes beside the sections is taken as it comes back.
-    notes = ("preset", "family", "description", "catalogue")
     for section, values in changes.items():
-        if section in notes:
+        if section in NOTES:
             continue
         if section not in tree:
             raise UsageError(
@@ -136,36 +154,32 @@ def _merge(tree: dict, changes: dict, source: str) -> None:
 
 def _parse_assignment(assignment: str, preset: Preset, tree: dict) -> dict:
     key, equals, text = assignment.partition("=")
+    shown = f"--set {_one_line(assignment)}"
     if not equals or not key:
-        raise UsageError(f"--set {assignment}: write it as section.key=value.")
+        raise UsageError(f"{shown}: write it as section.key=value.")
     section, dot, name = key.partition(".")
     if not dot:
         draft = dataclasses.replace(preset, config=tree)
         holders = [each for each in SECTIONS if key in _parameters(draft, each)]
         if len(holders) != 1:
-            every = [f"{each}.{name}" for each in SECTIONS for name in _parameters(draft, each)]
+            every = [name for each in SECTIONS for name in _parameters(draft, each)]
             among = f"both {' and '.join(holders)} have" if holders else "no section has"
-            raise UsageError(
-                f"--set {assignment}: {among} the key {key!r}.{_did_you_mean(key, every)} "
-                "Write section.key=value."
-            )
+            hint = "" if holders else _did_you_mean(key, every)
+            raise UsageError(f"{shown}: {among} the key {key!r}.{hint} Write section.key=value.")
         section, name = holders[0], key
     try:
         return {section: {name: yaml.safe_load(text)}}
-    except yaml.YAMLError:
-        raise UsageError(f"--set {assignment}: the value is not valid YAML.") from None
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+        raise UsageError(f"{shown}: the value is not valid YAML.") from None
 
 
 def _parameters(preset: Preset, section: str) -> dict[str, inspect.Parameter]:
-    """The keys a section may have, with their defaults."""
-    if section == "training":
-        target = TrainingSettings
-    else:
-        target = preset.find_class(section)
-    parameters = dict(inspect.signature(target).parameters)
+    """The keys a section may have, with their types and defaults."""
+    target = TrainingSettings if section == "training" else _find_class(preset, section)
+    parameters = dict(inspect.signature(target, eval_str=True).parameters)
     if section == "restorer":
         # The base class's own, which subclasses pass on.
-        base = inspect.signature(target.__mro__[1]).parameters
+        base = inspect.signature(target.__mro__[1], eval_str=True).parameters
         parameters = {**base, **parameters}
     return {
         name: parameter
@@ -175,46 +189,89 @@ def _parameters(preset: Preset, section: str) -> dict[str, inspect.Parameter]:
     }
 
 
-def _complete(preset: Preset, section: str, values: dict, config_file) -> dict:
+def _find_class(preset: Preset, section: str) -> type:
+    if "class_name" not in preset.config[section]:
+        raise UsageError(
+            f"{preset.name}: this preset does not say how it is trained (it has no {section}."
+            "class_name); start from a built-in preset or from a folder that train wrote."
+        )
+    return preset.find_class(section)
+
+
+def _complete(preset: Preset, section: str, values: dict, where: str) -> dict:
     """A section with its defaults, every key and value checked."""
     parameters = _parameters(preset, section)
-    where = f"{config_file}: " if config_file else ""
     complete = {
-        name: parameter.default
+        name: _plain(parameter.default)
         for name, parameter in parameters.items()
         if parameter.default is not parameter.empty
     }
-    if "class_name" in values:
-        complete = {"class_name": values["class_name"], **complete}
     for name, value in values.items():
         if name == "class_name":
             continue
         if name not in parameters:
             raise UsageError(
-                f"{where}there is no key {section}.{name}.{_did_you_mean(name, parameters)} "
+                f"{where}there is no key {section}.{_one_line(name)}."
+                f"{_did_you_mean(name, parameters)} "
                 f"Keys of {section}: {', '.join(parameters)}."
             )
-        complete[name] = _checked(f"{where}{section}.{name}", value, complete.get(name))
-    return json.loads(json.dumps(complete))
+        complete[name] = _checked(f"{where}{section}.{name}", value, parameters[name].annotation)
+    if "class_name" in values:
+        complete = {"class_name": values["class_name"], **complete}
+    return complete
 
 
-def _checked(where: str, value, default):
-    """The value in the type of its default, where that tells the type."""
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise UsageError(f"{where} is {value!r}; give true or false.")
-    elif isinstance(default, int | float):
-        # YAML reads 1e-3 as text, for want of a point.
+def _plain(value):
+    """Tuples as the lists that YAML has for them."""
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _checked(where: str, value, annotation):
+    """The value as the type that a parameter's annotation asks for."""
+    kinds = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    if value is None and type(None) in kinds:
+        return None
+    wanted = [kind for kind in kinds if kind is not type(None)]
+    for kind in wanted:
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise UsageError(f"{where} is {value!r}; give a number.") from None
-        if isinstance(default, int) and number != int(number):
-            raise UsageError(f"{where} is {value!r}; give a whole number.")
-        return int(number) if isinstance(default, int) else number
-    return value
+            return _as_kind(value, kind)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise UsageError(f"{where} is {value!r}; give {' or '.join(map(_in_words, wanted))}.")
 
 
-def _did_you_mean(name: str, known) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+def _is_union(annotation) -> bool:
+    return typing.get_origin(annotation) in (types.UnionType, typing.Union)
+
+
+def _as_kind(value, kind):
+    if typing.get_origin(kind) is Sequence:
+        if not isinstance(value, list):
+            raise TypeError
+        return [_as_kind(each, *typing.get_args(kind)) for each in value]
+    if kind in (bool, str):
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+    if kind not in (int, float) or isinstance(value, bool):
+        raise TypeError
+    # YAML reads 1e-3 as text, for want of a point.
+    number = float(value)
+    if not math.isfinite(number) or (kind is int and number != int(number)):
+        raise ValueError
+    return number if kind is float else int(value) if isinstance(value, int) else int(number)
+
+
+def _in_words(kind) -> str:
+    if typing.get_origin(kind) is Sequence:
+        return f"a list of {_in_words(*typing.get_args(kind)).split(' ', 1)[1]}s"
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}[kind]
+
+
+def _one_line(text) -> str:
+    return " ".join(str(text).split())
+
+
+def _did_you_mean(name, known) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -7,15 +7,17 @@ and tracks them with an example-weighted `keras.metrics.Mean`.
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 
 def mean_over_replicas(per_example):
-    """This replica's share of the mean over the global batch; the shares of all replicas add up to it.
+    """This replica's share of the mean over the global batch; the shares of all add up to it.
 
     Args:
-        per_example: float tensor `(batch,)`, one loss per example of this replica. All replicas hold
-            equally many.
+        per_example: float tensor `(batch,)`, one loss per example of this replica. All replicas
+            hold equally many.
 
     Returns:
         Scalar: the replica's mean divided by the number of replicas in sync.
@@ -24,7 +26,12 @@ def mean_over_replicas(per_example):
     return tf.reduce_mean(per_example) / replicas
 
 
+@functools.cache
 def default_strategy() -> tf.distribute.Strategy:
-    """`MirroredStrategy` over all visible GPUs, or over the CPU where there is none."""
+    """`MirroredStrategy` over all visible GPUs, or over the CPU where there is none.
+
+    The same one for all runs of a process: TensorFlow numbers the reductions of every such strategy
+    from the same number on, and takes those of one for those of another.
+    """
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     return tf.distribute.MirroredStrategy(gpus or ["CPU:0"])

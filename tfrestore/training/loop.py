@@ -1,32 +1,40 @@
 """The training loop: steps over a strategy, epochs, checkpoints, and what is kept of a run.
 
-One loop for every family. It calls `strategy.run(trainer.train_step, ...)` itself, so that a run can
-be stopped after any step and goes on there: examples are pure functions of their position, and the
-checkpoint holds the weights, the optimizer, the random states and the position.
+One loop for every family. It calls `strategy.run(trainer.train_step, ...)` itself, so that a run
+can be stopped after any step and goes on there: examples are pure functions of their position, and
+the checkpoint holds the weights, the optimizer, the random states, the metrics and the position.
 
-A run's folder is a preset folder (the best model so far, ready for restore, evaluate and export) with
-`config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
+A run's folder is a preset folder (the best model so far, ready for restore, evaluate and export)
+with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import os
+import re
+import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 import yaml
 
 from tfrestore.data.catalogue import Catalogue
-from tfrestore.errors import InputError, UsageError
+from tfrestore.data.pipeline import decoding_error
+from tfrestore.errors import AudioFileError, InputError, UsageError
 from tfrestore.models import presets
 from tfrestore.models.presets import Preset
 from tfrestore.progress import progress_bars
+from tfrestore.training import run_folder
 from tfrestore.training.calibration import BatchNormalizationCalibration
 from tfrestore.training.configuration import TrainingSettings
 from tfrestore.training.distribution import default_strategy
@@ -36,26 +44,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_STEPS_PER_EPOCH = 100
 STEPS_BETWEEN_LOGS = 10
-
-
-@dataclass
-class _Epoch:
-    """Where the scores of an epoch come from: training metrics and how long it took."""
-
-    number: int
-    training: dict[str, float]
-    validation: dict[str, float]
-    steps_per_second: float
-
-    def row(self, step: int) -> dict[str, float]:
-        """One line of `history.csv`."""
-        return {
-            "epoch": self.number,
-            "step": step,
-            **self.training,
-            **{f"val_{name}": value for name, value in self.validation.items()},
-            "steps_per_second": self.steps_per_second,
-        }
+CHECKPOINTS_KEPT = 2
 
 
 class TrainingRun:
@@ -67,6 +56,9 @@ class TrainingRun:
         folder: where the run is kept.
         data: how the catalogue was named, kept so that a resumed run finds it again.
         strategy: the distribution strategy; by default over all visible GPUs.
+
+    Raises:
+        UsageError: if the configuration cannot be built, or the catalogue has nothing to train on.
     """
 
     def __init__(
@@ -79,7 +71,6 @@ class TrainingRun:
     ):
         self.preset = preset
         self.data = data
-        self.catalogue = catalogue
         self.folder = Path(folder)
         self.settings = settings = TrainingSettings(**preset.config["training"])
         self.strategy = strategy or default_strategy()
@@ -92,17 +83,24 @@ class TrainingRun:
         self.tracks = catalogue.require("train")
         self.validation_tracks = catalogue.split("validation")
 
-        keras.utils.set_random_seed(settings.seed)
+        # NumPy's global generator, which Keras seeds too, takes 32 bits.
+        keras.utils.set_random_seed(settings.seed % 2**32)
         with self.strategy.scope():
-            if preset.folder is None:
-                network = preset.make("network", dtype=settings.precision)
-            else:
-                network = presets.load_network(preset.folder, dtype=settings.precision)
-            self.restorer = preset.make("restorer", network)
-            self.trainer = preset.make("recipe", network)
-        self.network = network
-        self.examples = preset.make("data", self.restorer)
-        self.calibrate = BatchNormalizationCalibration(network, self.strategy)
+            self.network = self._make_network()
+            self.restorer = self._make("restorer", self.network)
+            self.trainer = self._make("recipe", self.network)
+        self.examples = self._make("data", self.restorer)
+        self.calibrate = BatchNormalizationCalibration(self.network, self.strategy)
+        # Here, so that what cannot be batched is said before the folder is made.
+        self.validation_batches = self._batches(
+            # A seed of its own: runs with different seeds are scored on the same examples.
+            self.validation_tracks or self.tracks,
+            seed=0,
+            batches=max(1, settings.validation_examples // settings.batch_size),
+        )
+        self.calibration_batches = self._batches(
+            self.tracks, settings.seed, batches=settings.calibration_batches
+        )
 
         self.steps_per_epoch = settings.steps_per_epoch or max(
             LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
@@ -110,44 +108,112 @@ class TrainingRun:
         self.total_steps = settings.steps or settings.epochs * self.steps_per_epoch
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
-        self.checkpoint = tf.train.Checkpoint(trainer=self.trainer, step=self.step, best=self.best)
-        self.manager = tf.train.CheckpointManager(
-            self.checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
+        # Weights of one architecture may fit into another of the same shapes.
+        self.model = tf.Variable(
+            json.dumps(
+                {
+                    f"{section}.{name}": value
+                    for section in ("network", "recipe")
+                    for name, value in preset.config[section].items()
+                }
+            )
         )
+        self.checkpoint = tf.train.Checkpoint(
+            trainer=self.trainer, step=self.step, best=self.best, model=self.model
+        )
+        self.manager = tf.train.CheckpointManager(
+            self.checkpoint, str(self.folder / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
+        )
+
+    def _make_network(self):
+        precision = self.settings.precision
+        if self.preset.folder is None:
+            return self._make("network", dtype=precision)
+        network = presets.load_network(self.preset.folder, dtype=precision)
+        config = network.get_config()
+        for name, value in self.preset.config["network"].items():
+            if name in config and config[name] != value:
+                raise UsageError(
+                    f"network.{name} is {value!r}, but the trained network in {self.preset.folder} "
+                    f"has {config[name]!r}; leave it out."
+                )
+        return network
+
+    def _make(self, section: str, *args, **overrides):
+        """What a section of the preset describes; what its class refuses is the user's to mend."""
+        try:
+            return self.preset.make(section, *args, **overrides)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise UsageError(f"{section}: {_reason(error)}") from None
+        except tf.errors.ResourceExhaustedError:
+            raise UsageError(
+                f"{section}: this does not fit into memory; make it smaller."
+            ) from None
+
+    @property
+    def step_number(self) -> int:
+        """Steps made so far."""
+        return int(self.step)
+
+    @property
+    def checkpoint_step(self) -> int:
+        """The step that the latest checkpoint was made after; 0 where there is none."""
+        latest = self.manager.latest_checkpoint
+        return int(latest.rpartition("-")[2]) if latest else 0
 
     def start(self) -> None:
         """Makes the folder of a new run.
 
         Raises:
-            UsageError: if the folder holds a run already.
+            UsageError: if the folder holds a run already or cannot be made.
         """
-        if (self.folder / presets.TRAINING_FILE).exists():
+        run_folder.check_free(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write_config()
+        except OSError as error:
             raise UsageError(
-                f"{self.folder}: this folder holds a run already; add --resume to go on with it, or "
-                "choose another --out."
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_config()
+                f"{self.folder}: cannot be written to ({_reason(error)}); choose another --out."
+            ) from None
 
     def resume(self) -> None:
         """Goes on from the latest checkpoint, or from the start where there is none.
 
         Raises:
-            UsageError: if the checkpoint is of another model.
+            UsageError: if the checkpoint is damaged or of another model.
         """
-        if self.manager.latest_checkpoint is None:
+        for unfinished in (self.folder / "checkpoints").glob("*_temp"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        path = self.manager.latest_checkpoint
+        if path is None:
             logger.info("%s holds no checkpoint yet; starting from the first step", self.folder)
             return
+        described, own = self.folder / presets.TRAINING_FILE, json.loads(self.model.numpy())
         try:
-            status = self.checkpoint.restore(self.manager.latest_checkpoint)
-            status.assert_existing_objects_matched()
-        except (ValueError, AssertionError, tf.errors.OpError) as error:
+            self.checkpoint.restore(path).assert_existing_objects_matched()
+        except (ValueError, AssertionError) as error:
             raise UsageError(
-                f"{self.manager.latest_checkpoint}: this checkpoint is of another model than "
-                f"{self.folder / presets.TRAINING_FILE} describes ({str(error).splitlines()[0]})."
+                f"{path}: this checkpoint is of another model than {described} describes "
+                f"({_reason(error)})."
             ) from None
-        self._write_config()
-        logger.info("resuming %s at step %d", self.folder, int(self.step))
+        except tf.errors.OpError as error:
+            raise UsageError(
+                f"{path}: this checkpoint cannot be read ({_reason(error)}); remove its line "
+                f"from {self.folder / 'checkpoints' / 'checkpoint'} to go on from an earlier one."
+            ) from None
+        kept = json.loads(self.model.numpy())
+        # A key that only one has came or went with another version of this package.
+        for name in own.keys() & kept.keys():
+            if own[name] != kept[name]:
+                raise UsageError(
+                    f"{path}: this checkpoint is of another model than {described} describes "
+                    f"({name} is {kept[name]!r} there and {own[name]!r} here)."
+                )
+        with self._writing("the run's folder"):
+            self._write_config()
+        logger.info("resuming %s at step %d", self.folder, self.step_number)
 
     def _write_config(self):
         content = {
@@ -156,73 +222,98 @@ class TrainingRun:
             "catalogue": self.data,
             **self.preset.config,
         }
-        text = yaml.safe_dump(content, sort_keys=False)
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         presets.write_text(self.folder / presets.TRAINING_FILE, text)
 
     def run(self) -> dict[str, float]:
         """Trains until the last step; the best scores so far are in the folder at any time.
 
         Returns:
-            The scores of the last epoch, as in `history.csv`.
+            The scores of the last epoch, as in `history.csv`; empty if there was no step to make.
 
         Raises:
-            InputError: if the loss is not finite any more.
+            AudioFileError: if the music cannot be decoded any more.
+            InputError: if the loss is not finite any more, a file cannot be written, or the memory
+                of the device is too small.
         """
-        settings, step = self.settings, int(self.step)
+        try:
+            with _each_line_once(logging.getLogger("tfrestore.audio")):
+                return self._run()
+        except tf.errors.OpError as error:
+            if unreadable := decoding_error(error):
+                raise unreadable from None
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise InputError(
+                    f"a batch of {self.settings.batch_size} does not fit into memory; choose a "
+                    "smaller --batch-size."
+                ) from None
+            raise
+
+    def _run(self) -> dict[str, float]:
+        step = self.step_number
+        if step >= self.total_steps:
+            return {}
+        if not self.validation_tracks:
+            logger.info("there are no validation tracks; the model of the last epoch is kept")
         history = _History(self.folder / "history.csv", keep_until=step)
-        run_step = self._distributed(self.trainer.train_step)
-        run_test = self._distributed(self.trainer.test_step)
-        batches = iter(self._batches(self.tracks, start=step, batches=self.total_steps - step))
-        self._reset_metrics()
-        scores: dict[str, float] = {}
-        epoch_began, epoch_first_step = time.monotonic(), step
+        train_step = self._distributed(self.trainer.train_step)
+        test_step = self._distributed(self.trainer.test_step)
+        batches = iter(
+            self._batches(self.tracks, self.settings.seed, step, self.total_steps - step)
+        )
+        pace = _Pace(step)
         with Journal(self.folder / "logs") as journal, progress_bars() as bars:
             bar = bars.add_task("training", total=self.total_steps, completed=step, note="")
             while step < self.total_steps:
-                run_step(next(batches))
+                train_step(next(batches))
                 step += 1
                 self.step.assign(step)
                 at_end = step % self.steps_per_epoch == 0 or step == self.total_steps
-                if step % STEPS_BETWEEN_LOGS == 0 or at_end:
+                to_keep = at_end or step % self.settings.checkpoint_steps == 0
+                if step % STEPS_BETWEEN_LOGS == 0 or to_keep:
                     training = self._results()
-                    self._check_finite(training, step)
-                    elapsed = time.monotonic() - epoch_began
-                    rate = (step - epoch_first_step) / elapsed
-                    journal.scalars("train", training, step)
-                    journal.scalars(
-                        "train",
-                        {"learning_rate": self._learning_rate(), "steps_per_second": rate},
-                        step,
-                    )
-                    note = " ".join(f"{name} {value:.4g}" for name, value in training.items())
-                    bars.update(bar, completed=step, note=note)
+                    self._check_finite(training)
+                    speed = {"steps_per_second": pace.at(step)}
+                    with self._writing("the logs"):
+                        rate = {"learning_rate": self._learning_rate()}
+                        journal.scalars("train", {**training, **rate, **speed}, step)
+                    bars.update(bar, completed=step, note=_in_words(training))
+                if to_keep:
+                    self._check_weights()
                 if at_end:
                     bars.update(bar, note="validating")
-                    epoch = _Epoch(
-                        math.ceil(step / self.steps_per_epoch),
-                        training,
-                        self._validate(run_test),
-                        round(rate, 3),
-                    )
-                    self._end_epoch(epoch, step, journal)
-                    scores = epoch.row(step)
-                    history.append(scores)
-                    logger.info(
-                        "epoch %d, step %d of %d: %s",
-                        epoch.number,
-                        step,
-                        self.total_steps,
-                        ", ".join(
-                            f"{name} {value:.5g}"
-                            for name, value in scores.items()
-                            if name not in ("epoch", "step")
-                        ),
-                    )
+                    validation = self._validate(test_step)
+                    self._keep_best(validation, step)
+                    self._show(validation, journal, step)
+                    scores = {
+                        "epoch": math.ceil(step / self.steps_per_epoch),
+                        "step": step,
+                        **training,
+                        **{f"val_{name}": value for name, value in validation.items()},
+                        "steps_per_second": round(speed["steps_per_second"], 3),
+                    }
+                    with self._writing("history.csv"):
+                        history.append(scores)
                     self._reset_metrics()
-                    epoch_began, epoch_first_step = time.monotonic(), step
-                if at_end or step % settings.checkpoint_steps == 0:
-                    self.manager.save(checkpoint_number=step)
+                    pace = _Pace(step)
+                if to_keep:
+                    with self._writing(f"the checkpoint of step {step}"):
+                        self.manager.save(checkpoint_number=step)
+                    # The bar says it on a terminal.
+                    if at_end or bars.disable:
+                        self._report(scores if at_end else {**training, **speed}, step)
         return scores
+
+    def _report(self, scores: dict[str, float], step: int) -> None:
+        left = (self.total_steps - step) / scores["steps_per_second"]
+        logger.info(
+            "step %d of %d, epoch %d: %s, %s left",
+            step,
+            self.total_steps,
+            math.ceil(step / self.steps_per_epoch),
+            _in_words({name: scores[name] for name in scores if name not in ("epoch", "step")}),
+            timedelta(seconds=round(left)),
+        )
 
     def _distributed(self, function):
         """A step on a batch of the distributed data, traced once."""
@@ -233,44 +324,50 @@ class TrainingRun:
 
         return step
 
-    def _batches(self, tracks, start: int, batches: int | None, seed: int | None = None):
-        settings = self.settings
-        dataset = self.examples.dataset(
-            tracks, settings.batch_size, settings.seed if seed is None else seed, start, batches
-        )
+    def _batches(self, tracks, seed: int, start: int = 0, batches: int | None = None):
+        dataset = self.examples.dataset(tracks, self.settings.batch_size, seed, start, batches)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return self.strategy.experimental_distribute_dataset(dataset.with_options(options))
 
-    def _validate(self, run_test) -> dict[str, float]:
-        settings = self.settings
+    def _validate(self, test_step) -> dict[str, float]:
         if getattr(self.trainer, "uses_batch_statistics", False):
-            calibration = self._batches(self.tracks, 0, settings.calibration_batches)
-            self.calibrate(batch[0] for batch in calibration)
+            self.calibrate(batch[0] for batch in self.calibration_batches)
         if not self.validation_tracks:
             return {}
         self._reset_metrics()
-        batches = max(1, settings.validation_examples // settings.batch_size)
-        # A seed of its own, so that runs with different seeds are scored on the same examples.
-        for batch in self._batches(self.validation_tracks, 0, batches, seed=0):
-            run_test(batch)
+        for batch in self.validation_batches:
+            test_step(batch)
         return self._results()
 
-    def _end_epoch(self, epoch: _Epoch, step: int, journal: Journal) -> None:
-        journal.scalars("validation", epoch.validation, step)
-        if self.validation_tracks:
-            pictures, sounds = self.trainer.illustrate(self.restorer, self.validation_tracks)
+    def _keep_best(self, validation: dict[str, float], step: int) -> None:
+        score = validation.get(self.trainer.monitor, float(step))
+        if score > float(self.best):
+            with self._writing("the best model"):
+                self.restorer.save_to_preset(
+                    self.folder,
+                    preset=self.preset.name,
+                    step=step,
+                    scores={f"val_{name}": value for name, value in validation.items()},
+                )
+            self.best.assign(score)
+
+    def _show(self, validation: dict[str, float], journal: Journal, step: int) -> None:
+        """Scores, pictures and sound for TensorBoard."""
+        pictures, sounds = self._illustrate()
+        with self._writing("the logs"):
+            journal.scalars("validation", validation, step)
             journal.images(pictures, step)
             journal.sounds(sounds, self.restorer.sample_rate, step)
-        score = epoch.validation.get(self.trainer.monitor, float(step))
-        if score > float(self.best):
-            self.best.assign(score)
-            self.restorer.save_to_preset(
-                self.folder,
-                preset=self.preset.name,
-                step=step,
-                scores={f"val_{name}": value for name, value in epoch.validation.items()},
-            )
+
+    def _illustrate(self):
+        """Pictures and sounds of the first validation track that can be read."""
+        for first in range(len(self.validation_tracks)):
+            try:
+                return self.trainer.illustrate(self.restorer, self.validation_tracks[first:])
+            except AudioFileError as error:
+                logger.warning("not shown: %s", error)
+        return {}, {}
 
     def _results(self) -> dict[str, float]:
         return {metric.name: float(metric.result()) for metric in self.trainer.metrics}
@@ -282,17 +379,65 @@ class TrainingRun:
     def _learning_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.trainer.optimizer.learning_rate))
 
-    def _check_finite(self, scores: dict[str, float], step: int) -> None:
-        wrong = [name for name, value in scores.items() if math.isnan(value)]
-        if "loss" in wrong or math.isinf(scores.get("loss", 0.0)):
+    def _check_finite(self, scores: dict[str, float]) -> None:
+        if not math.isfinite(scores.get("loss", 0.0)):
+            self._diverged("the loss")
+
+    def _check_weights(self) -> None:
+        """A loss tells of the weights before its step; what is kept are those behind it."""
+        for weights in self.network.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weights)).all():
+                self._diverged("a weight")
+
+    def _diverged(self, what: str):
+        latest = self.manager.latest_checkpoint
+        raise InputError(
+            f"{what} is no longer a number at step {self.step_number}; lower recipe.learning_rate"
+            + ("" if self.settings.precision == "float32" else ", or use --precision float32")
+            + (f". The last good checkpoint is {latest}." if latest else ".")
+        )
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Turns a full disk into a sentence."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
             raise InputError(
-                f"the loss is no longer a number at step {step}; lower recipe.learning_rate, or use "
-                f"--precision float32. The last good checkpoint is in {self.folder / 'checkpoints'}."
-            )
+                f"{self.folder}: {what} cannot be written ({_reason(error)}); free space, then go "
+                "on with --resume."
+            ) from None
+
+
+@contextmanager
+def _each_line_once(log: logging.Logger) -> Iterator[None]:
+    """Keeps a damaged file from being told of whenever an excerpt of it is read."""
+    told = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        return line not in told and not told.add(line)
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
+
+
+class _Pace:
+    """Steps per second since a step."""
+
+    def __init__(self, step: int):
+        self.step = step
+        self.began = time.monotonic()
+
+    def at(self, step: int) -> float:
+        return (step - self.step) / (time.monotonic() - self.began)
 
 
 class _History:
-    """`history.csv`: a row of scores per epoch; rows that a resumed run will write again are cut."""
+    """`history.csv`: a row of scores per epoch; rows that a resumed run writes again are cut."""
 
     def __init__(self, path: Path, keep_until: int):
         self.path = path
@@ -303,9 +448,25 @@ class _History:
 
     def append(self, row: dict) -> None:
         self.rows.append(row)
+        columns = list(dict.fromkeys(name for each in self.rows for name in each))
         beside = self.path.with_name(f".{self.path.name}.partial")
         with open(beside, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
         os.replace(beside, self.path)
+
+
+def _in_words(values: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line and without what only programmers understand."""
+    # HDF5 tells all it knows in place of the system's message.
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    line = next(iter((message or "").strip().splitlines()), "") or type(error).__name__
+    # TensorFlow puts the node that failed and the file in front, and the operation behind.
+    return re.sub(r"^/\S*; | \[Op:\w+\].*$", "", line.rpartition("}} ")[2])

@@ -92,7 +92,9 @@ def test_no_frame_beyond_the_context_moves_an_output(downsampling, depth):
     centre = frames // 2
     moved = patches.copy()
     moved[:, centre] += 1.0
-    difference = np.abs(np.asarray(network(moved)) - np.asarray(network(patches))).max(axis=(0, 2, 3))
+    difference = np.abs(np.asarray(network(moved)) - np.asarray(network(patches))).max(
+        axis=(0, 2, 3)
+    )
     reach = np.abs(np.flatnonzero(difference > 0) - centre)
     assert reach.max() <= context
     # The bound is no larger than a level's stride off what is seen from the least lucky frame.

@@ -49,7 +49,9 @@ def test_with_the_true_magnitudes_a_gap_is_nearly_closed():
     waveform = synthesize(2.0, RATE)[None]
     gapped = waveform.copy()
     gapped[:, 16000:16160] = 0
-    restored = np.asarray(Oracle(UNet(**SMALL), iterations=100, momentum=0.99).tell(waveform)(gapped))
+    restored = np.asarray(
+        Oracle(UNet(**SMALL), iterations=100, momentum=0.99).tell(waveform)(gapped)
+    )
     lost = slice(16000, 16160)
     error = np.sum((restored - waveform)[:, lost] ** 2) / np.sum(waveform[:, lost] ** 2)
     assert 10 * np.log10(error) < -10
@@ -88,7 +90,9 @@ def test_silence_stays_silence():
 def test_the_network_sees_normalised_magnitudes_and_its_answer_is_scaled_back():
     restorer = InpainterRestorer(identity_network(), input_scale=100.0, offset=0.01)
     magnitude = np.random.default_rng(0).uniform(0, 128, (2, 8, 128)).astype("float32")
-    np.testing.assert_allclose(restorer.restore_magnitude(magnitude), magnitude, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        restorer.restore_magnitude(magnitude), magnitude, rtol=1e-4, atol=1e-4
+    )
     normalised = restorer.normalise(magnitude)
     assert normalised.shape == (2, 8, 128, 1)
     np.testing.assert_allclose(normalised[..., 0], magnitude / 100 + 0.01, rtol=1e-6)

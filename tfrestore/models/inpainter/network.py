@@ -32,12 +32,14 @@ class PadToMultiple(layers.Layer):
         self.multiple = multiple
 
     def call(self, inputs):
+        """See the class."""
         frames, bins = ops.shape(inputs)[1:3]
         return ops.pad(
             inputs, [[0, 0], [0, -frames % self.multiple], [0, -bins % self.multiple], [0, 0]]
         )
 
     def compute_output_shape(self, input_shape):
+        """The shape of what `call` returns."""
         batch, frames, bins, channels = input_shape
         frames, bins = (
             None if size is None else size + -size % self.multiple for size in (frames, bins)
@@ -45,6 +47,7 @@ class PadToMultiple(layers.Layer):
         return batch, frames, bins, channels
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "multiple": self.multiple}
 
 
@@ -57,11 +60,13 @@ class CropLike(layers.Layer):
     """
 
     def call(self, inputs):
+        """See the class."""
         inputs, like = inputs
         frames, bins = ops.shape(like)[1:3]
         return inputs[:, :frames, :bins, :]
 
     def compute_output_shape(self, input_shape):
+        """The shape of what `call` returns."""
         (batch, _, _, channels), (_, frames, bins, _) = input_shape
         return batch, frames, bins, channels
 
@@ -71,9 +76,10 @@ class UNet(PresetMixin, keras.Model):
     """U-Net that predicts an intact magnitude spectrogram from one with gaps.
 
     Takes normalised magnitudes `(batch, frames, bins, 1)` and returns the same shape. The paper's
-    patches are 128×128; any size works, known or not: sizes that are not multiples of `2**depth` are
-    padded with zeros and cropped again. The network is fully convolutional, so a long spectrogram may
-    be given whole; its output at one frame depends on `context_frames` frames on either side.
+    patches are 128×128; any size works, known or not: sizes that are not multiples of `2**depth`
+    are padded with zeros and cropped again. The network is fully convolutional, so a long
+    spectrogram may be given whole; its output at one frame depends on `context_frames` frames on
+    either side.
 
     The paper's six models are these switches (its Table "models" and the authors' code):
 
@@ -101,7 +107,8 @@ class UNet(PresetMixin, keras.Model):
             gate computed from it and from the up-sampled map. Defaults to `False`.
         batch_norm_momentum: float. Momentum of the moving statistics. Defaults to `0.9997`, the
             paper's, which takes thousands of steps to arrive anywhere: the training recipe measures
-            the statistics anew before they are used, and so should any other training of this model.
+            the statistics anew before they are used, and so should any other training of this
+            model.
         seed: int. Seed of the Glorot normal initialisation of every kernel. Defaults to `0`.
 
     Raises:
@@ -242,6 +249,7 @@ class UNet(PresetMixin, keras.Model):
         return encoder + 2**self.depth + decoder + 1
 
     def get_config(self):
+        """The constructor's arguments."""
         return {
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.network_dtype),
@@ -257,4 +265,5 @@ class UNet(PresetMixin, keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        """The object of a `get_config`."""
         return cls(**config)

@@ -1,14 +1,16 @@
 """How the inpainters are trained: mean squared error on normalised magnitude patches, with Adam.
 
 Serra et al. (WebMedia 2021), section 4: Adam with a learning rate of 1e-3 and its usual moments,
-batches of 58 patches, at most 100 epochs, the model with the best validation PSNR is kept; scored by
-PSNR and NRMSE per patch.
+batches of 58 patches, at most 100 epochs, the model with the best validation PSNR is kept; scored
+by PSNR and NRMSE per patch.
 
 Departures from the authors' code, each with the switch that brings theirs back:
 
 - They call the model without `training=True`, so that batch normalisation never normalises.
-  `batch_norm="inference"` does the same; the default, `"training"`, uses the statistics of the batch.
-- They feed the patches of one clip at a time, in file order. `order="file"` in the data section with
+  `batch_norm="inference"` does the same; the default, `"training"`, uses the statistics of the
+  batch.
+- They feed the patches of one clip at a time, in file order. `order="file"` in the data section
+with
   58 patches per excerpt does the same; the default draws excerpts at random from all tracks.
 - They divide inputs and targets by two slightly different measured maxima. `input_scale` and
   `target_scale` of the restorer do the same; the default is 128, the largest magnitude that a
@@ -41,6 +43,19 @@ from tfrestore.training.distribution import mean_over_replicas
 BATCH_NORMS = ("training", "inference")
 
 
+def squared_error(target, restored):
+    """Mean squared error of each patch: two maps `(batch, frames, bins, 1)` to `(batch,)`."""
+    return ops.mean(ops.square(restored - target), axis=(1, 2, 3))
+
+
+def log_squared_error(target, restored):
+    """Natural logarithm of `squared_error`, levelling off at a PSNR of 90 dB."""
+    return ops.log(squared_error(target, restored) + 1e-9)
+
+
+LOSSES = {"mse": squared_error, "log_mse": log_squared_error}
+
+
 @keras.saving.register_keras_serializable(package="tfrestore")
 class InpainterTrainer(keras.Model):
     """Trains a `UNet` on pairs of patches with gaps and without.
@@ -49,17 +64,18 @@ class InpainterTrainer(keras.Model):
     float32. Works with `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`.
 
     Args:
-        network: the `UNet` to train.
-        learning_rate: float. Defaults to `1e-3`, as the other Adam arguments the paper's.
-        beta_1: float. Defaults to `0.9`.
-        beta_2: float. Defaults to `0.999`.
-        epsilon: float. Defaults to `1e-7`.
+        network: the `UNet` to train. learning_rate: float. Defaults to `1e-3`, as the other Adam
+        arguments the paper's. beta_1: float. Defaults to `0.9`. beta_2: float. Defaults to `0.999`.
+        epsilon: float. Defaults to `1e-7`. loss: `"mse"`, the paper's mean squared error, or
+        `"log_mse"`, its logarithm per patch, which
+            makes a decibel in a quiet patch count as much as one in a loud patch, as the mean PSNR
+            does. Defaults to `"mse"`.
         batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
-            uses its moving statistics even while training, as the authors' code does, and so acts as
-            a learned scale and offset per channel. Defaults to `"training"`.
+            uses its moving statistics even while training, as the authors' code does, and so acts
+            as a learned scale and offset per channel. Defaults to `"training"`.
 
     Raises:
-        ValueError: if `batch_norm` is neither.
+        ValueError: if `loss` or `batch_norm` is none of its two values.
     """
 
     #: What a better model has more of; validation metrics are prefixed with `val_`.
@@ -72,20 +88,25 @@ class InpainterTrainer(keras.Model):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        loss: str = "mse",
         batch_norm: str = "training",
         **kwargs,
     ):
-        if batch_norm not in BATCH_NORMS:
-            raise ValueError(
-                f"Argument `batch_norm` must be one of {BATCH_NORMS}. "
-                f"Received: batch_norm={batch_norm!r}"
-            )
+        for name, value, known in (
+            ("loss", loss, tuple(LOSSES)),
+            ("batch_norm", batch_norm, BATCH_NORMS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
+                )
         super().__init__(dtype=network.network_dtype, **kwargs)
         self.network = network
         self.learning_rate = learning_rate
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.patch_loss = loss
         self.batch_norm = batch_norm
         #: Whether the loop has to measure batch statistics before the network is used.
         self.uses_batch_statistics = batch_norm == "training"
@@ -109,6 +130,7 @@ class InpainterTrainer(keras.Model):
         return [self.loss_tracker, *self.quality]
 
     def call(self, inputs, training=False):
+        """See the class."""
         return self.network(inputs, training=training and self.batch_norm == "training")
 
     def train_step(self, data):
@@ -116,7 +138,7 @@ class InpainterTrainer(keras.Model):
         degraded, target = data
         with tf.GradientTape() as tape:
             restored = self(degraded, training=True)
-            losses = squared_error(target, restored)
+            losses = LOSSES[self.patch_loss](target, restored)
             scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(
@@ -128,7 +150,7 @@ class InpainterTrainer(keras.Model):
         """Scores a batch `(degraded, target)`; returns the metrics so far."""
         degraded, target = data
         restored = self(degraded, training=False)
-        return self._track(target, restored, squared_error(target, restored))
+        return self._track(target, restored, LOSSES[self.patch_loss](target, restored))
 
     def _track(self, target, restored, losses):
         self.loss_tracker.update_state(losses)
@@ -137,7 +159,7 @@ class InpainterTrainer(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def illustrate(self, restorer: InpainterRestorer, tracks: Sequence[Track]):
-        """What TensorBoard shows and plays: some seconds of the first track with gaps, and restored.
+        """What TensorBoard shows and plays: five seconds of a track with gaps and restored.
 
         Args:
             restorer: the restorer of this trainer's network.
@@ -164,6 +186,7 @@ class InpainterTrainer(keras.Model):
         return {"spectrogram": picture}, sounds
 
     def get_config(self):
+        """The constructor's arguments."""
         return {
             "name": self.name,
             "network": keras.saving.serialize_keras_object(self.network),
@@ -171,11 +194,13 @@ class InpainterTrainer(keras.Model):
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
+            "loss": self.patch_loss,
             "batch_norm": self.batch_norm,
         }
 
     @classmethod
     def from_config(cls, config):
+        """The object of a `get_config`."""
         network = keras.saving.deserialize_keras_object(config.pop("network"))
         return cls(network, **config)
 
@@ -213,7 +238,7 @@ class InpainterExamples:
         return self.excerpts.excerpts_in(tracks) * self.excerpts.patches_per_excerpt
 
     def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, target)`, each float32 `(batch_size, frames, bins, 1)`; see `GapExamples`."""
+        """Batches `(degraded, target)`, float32 `(batch_size, frames, bins, 1)` each."""
         batched = self.excerpts.dataset(tracks, batch_size, seed, start, batches)
         return batched.map(self._pair, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -229,8 +254,3 @@ class InpainterExamples:
         magnitude = tf.ensure_shape(magnitude, masks.shape[:-1])
         degraded = restorer.normalise(magnitude * masks[..., 0])
         return degraded, restorer.normalise(magnitude, restorer.target_scale)
-
-
-def squared_error(target, restored):
-    """Mean squared error of each patch: two maps `(batch, frames, bins, 1)` to `(batch,)`."""
-    return ops.mean(ops.square(restored - target), axis=(1, 2, 3))

@@ -1,14 +1,14 @@
 """How the inpainters are used: waveform in, waveform out.
 
-The path is Serra et al.'s (WebMedia 2021): magnitudes of a short-time Fourier transform, scaled to at
-most one, through the U-Net, and back by Griffin-Lim. On real recordings it departs from the paper in
-what it leaves alone: samples that were not lost stay as they are, and only the phase of what was lost
-is looked for, from where the phases beside the gap lead (`phase="keep"`). `phase="griffin_lim"` throws
-all phase away, as the paper does.
+The path is Serra et al.'s (WebMedia 2021): magnitudes of a short-time Fourier transform, scaled to
+at most one, through the U-Net, and back by Griffin-Lim. On real recordings it departs from the
+paper in what it leaves alone: samples that were not lost stay as they are, and only the phase of
+what was lost is looked for, from where the phases beside the gap lead (`phase="keep"`).
+`phase="griffin_lim"` throws all phase away, as the paper does.
 
-With phases continued, one iteration of Griffin-Lim is best on real music with the magnitudes a trained
-network gives: it takes out what contradicts the samples around a gap, and every further one moves the
-waveform away from the original again. `benchmarks/phase.py` prints the comparison.
+With phases continued, one iteration of Griffin-Lim is best on real music with the magnitudes a
+trained network gives: it takes out what contradicts the samples around a gap, and every further one
+moves the waveform away from the original again. `benchmarks/phase.py` prints the comparison.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class InpainterRestorer(Restorer):
     """Fills the gaps of recordings with a trained `UNet`.
 
     Takes waveforms `(batch, samples)` at `sample_rate` and returns the same shape. Lost samples are
-    those that are NaN and those that `GapDetection` finds; everything else is returned as it is, and a
-    waveform without gaps unchanged.
+    those that are NaN and those that `GapDetection` finds; everything else is returned as it is,
+    and a waveform without gaps unchanged.
 
     Args:
         network: the `UNet`.
@@ -50,7 +50,8 @@ class InpainterRestorer(Restorer):
         phase: `"keep"` or `"griffin_lim"`. Defaults to `"keep"`.
         iterations: int. Griffin-Lim iterations. Defaults to `1` with `"keep"` and to `100` with
             `"griffin_lim"`.
-        momentum: float. Of fast Griffin-Lim; `0` is the plain one. Defaults to `0` with `"keep"` and
+        momentum: float. Of fast Griffin-Lim; `0` is the plain one. Defaults to `0` with `"keep"`
+        and
             to `0.99` with `"griffin_lim"`.
 
     Raises:
@@ -75,7 +76,9 @@ class InpainterRestorer(Restorer):
         **kwargs,
     ):
         if phase not in PHASES:
-            raise ValueError(f"Argument `phase` must be one of {tuple(PHASES)}. Received: phase={phase!r}")
+            raise ValueError(
+                f"Argument `phase` must be one of {tuple(PHASES)}. Received: phase={phase!r}"
+            )
         super().__init__(network, sample_rate=sample_rate, **kwargs)
         self.frame_length = frame_length
         self.hop_length = hop_length
@@ -113,6 +116,7 @@ class InpainterRestorer(Restorer):
         return 2**self.network.depth * self.hop_length
 
     def call(self, waveform):
+        """See the class."""
         waveform = ops.cast(waveform, "float32")
         marked = ops.isnan(waveform)
         waveform = ops.where(marked, 0.0, waveform)
@@ -129,11 +133,13 @@ class InpainterRestorer(Restorer):
         waveform = ops.where(lost, 0.0, waveform)
         real, imaginary = self.stft(waveform)
         magnitude = absolute(real, imaginary)
-        # A frame that touches a lost sample is zeroed whole: that is how the network was shown gaps.
+        # A frame that touches a lost sample is zeroed whole: that is how the network was shown
+        # gaps.
         intact = self._intact_frames(lost)
         magnitude = magnitude * ops.cast(intact, "float32")[..., None]
         real, imaginary, coherence = self.phase_continuation(real, imaginary, intact)
-        # Where nothing says which phase it was, the full magnitude would be wrong more often than right.
+        # Where nothing says which phase it was, the full magnitude would be wrong more often than
+        # right.
         estimate = self.restore_magnitude(magnitude) * coherence
         return self.griffin_lim(
             ops.where(intact[..., None], magnitude, estimate),
@@ -163,7 +169,7 @@ class InpainterRestorer(Restorer):
         return ops.max_pool(hop_lost[..., None], overlap, strides=1, padding="valid")[..., 0] < 1
 
     def restore_magnitude(self, magnitude):
-        """The network on plain magnitudes: `(batch, frames, bins)` to the same shape, not negative."""
+        """The network on plain magnitudes `(batch, frames, bins)`; what it gives is not negative."""
         restored = self.network(self.normalise(magnitude), training=False)
         return ops.maximum((restored[..., 0] - self.offset) * self.input_scale, 0.0)
 
@@ -182,7 +188,7 @@ class InpainterRestorer(Restorer):
         return ops.reshape(magnitude[:, : patches * frames], (batch * patches, frames, bins))
 
     def endpoints(self):
-        """`spectrogram`: `magnitude` `[batch, frames, bins]` to the same, beside `serving_default`."""
+        """Beside `serving_default`, `spectrogram`: magnitudes `(batch, frames, bins)` to such."""
         bins = self.fft_length // 2 + 1
         return {
             **super().endpoints(),
@@ -190,6 +196,7 @@ class InpainterRestorer(Restorer):
         }
 
     def get_config(self):
+        """The constructor's arguments."""
         return {
             **super().get_config(),
             "sample_rate": self.sample_rate,

@@ -1,0 +1,141 @@
+"""Whether the tf.data pipeline keeps a training step fed, and what a patch costs.
+
+Prints, in patches per second: what the pipeline delivers alone, what the model's training step
+consumes alone, and both together, for every decoder; then what each part of the pipeline takes.
+
+    python -m benchmarks.pipeline --data demo --preset unet_tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from tfrestore.command_line import make_parser, run_command
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = make_parser("pipeline", __doc__.partition("\n\n")[2].strip())
+    parser.prog = "python -m benchmarks.pipeline"
+    parser.add_argument("--data", default="demo", help="folder of music, fma:FOLDER, or demo")
+    parser.add_argument("--preset", default="unet_tiny", help="preset to train")
+    parser.add_argument("--batch-size", type=int, help="patches per step")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each is measured")
+    return run_command(parser, benchmark, arguments)
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """Measures and prints; returns the exit code."""
+    import tensorflow as tf
+
+    from tfrestore.audio.tf_decoding import tensorflow_io_available
+    from tfrestore.data.catalogue import open_catalogue
+    from tfrestore.models.presets import find_preset
+    from tfrestore.training.configuration import resolve
+    from tfrestore.training.distribution import default_strategy
+
+    logging.getLogger("tfrestore").setLevel(logging.WARNING)
+    preset = resolve(find_preset(options.preset), batch_size=options.batch_size)
+    batch_size = preset.config["training"]["batch_size"]
+    tracks = open_catalogue(options.data).require("train")
+    strategy = default_strategy()
+    with strategy.scope():
+        network = preset.make("network")
+        restorer = preset.make("restorer", network)
+        trainer = preset.make("recipe", network)
+    examples = preset.make("data", restorer)
+    excerpts = examples.excerpts
+
+    @tf.function
+    def train_step(batch):
+        strategy.run(trainer.train_step, args=(batch,))
+
+    def rate(step: Callable[[], object]) -> float:
+        """Patches per second of a step that takes one batch."""
+        for _ in range(3):
+            step()
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < options.seconds:
+            step()
+            count += 1
+        return count * batch_size / (time.perf_counter() - began)
+
+    def measure(name: str, use_tensorflow_io: bool | None) -> None:
+        examples.excerpts = dataclasses.replace(excerpts, use_tensorflow_io=use_tensorflow_io)
+        dataset = examples.dataset(tracks, batch_size, seed=0)
+        batches = iter(strategy.experimental_distribute_dataset(dataset))
+        batch = next(batches)
+        # Measured anew each time: what else the machine does changes from minute to minute.
+        consumed = rate(lambda: train_step(batch))
+        delivered = rate(lambda: next(batches))
+        together = rate(lambda: train_step(next(batches)))
+        print(
+            f"decoding with {name}, in patches per second:\n"
+            f"  training step alone  {consumed:8.1f}\n"
+            f"  pipeline alone       {delivered:8.1f}   {delivered / consumed:.1f} times as many\n"
+            f"  both together        {together:8.1f}   {together / consumed:.0%} of the step alone"
+        )
+
+    print(f"{options.preset}, batches of {batch_size}, {len(tracks)} tracks of {options.data}")
+    measure("the decoders that train chooses", None)
+    measure("soundfile", False)
+    if tensorflow_io_available():
+        measure("tensorflow-io wherever it is exact", True)
+    _print_parts(examples, tracks)
+    return 0
+
+
+def _print_parts(examples, tracks, count: int = 200) -> None:
+    """What the parts of an excerpt take on one core, without tf.data around them."""
+    from tfrestore.audio.files import read
+    from tfrestore.audio.resampling import resample
+    from tfrestore.data.pipeline import ExcerptReader
+
+    excerpts, geometry = examples.excerpts, examples.excerpts.geometry
+    reader = ExcerptReader(excerpts, tracks, seed=0)
+    patches = excerpts.patches_per_excerpt
+    plans = [reader.plan(position) for position in range(count)]
+    waveforms = np.zeros((count, reader.samples), np.float32)
+    decoded = []
+
+    def decode():
+        for plan in plans:
+            decoded.append(read(plan.track.path, plan.first, plan.frames)[0])
+
+    def convert():
+        for plan, waveform in zip(plans, decoded, strict=True):
+            mono = waveform.mean(axis=0, keepdims=True)
+            resample(mono, plan.track.sample_rate, geometry.sample_rate)
+
+    def mask():
+        for position in range(count):
+            kind = excerpts.kinds[position % len(excerpts.kinds)]
+            excerpts.masks(kind, 0, position * patches, patches).astype(np.float32)
+
+    def transform():
+        for first in range(0, count, 8):
+            examples.restorer.patch_magnitudes(waveforms[first : first + 8], geometry.frames)
+
+    print("per patch, on one core:")
+    for name, part in (
+        ("decode (soundfile)", decode),
+        ("mix and resample", convert),
+        ("draw the mask", mask),
+        ("STFT", transform),
+    ):
+        began = time.process_time()
+        part()
+        print(f"  {name:24s} {(time.process_time() - began) / count / patches * 1e3:8.2f} ms")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

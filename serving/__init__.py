@@ -1,0 +1,1 @@
+"""Serving exported models with TensorFlow Serving."""

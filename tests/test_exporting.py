@@ -1,0 +1,222 @@
+import errno
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tests.conftest import synthesize
+from tfrestore.__main__ import main
+from tfrestore.errors import InputError, UsageError
+from tfrestore.exporting import export_restorer
+from tfrestore.models.inpainter.network import UNet
+from tfrestore.models.inpainter.restorer import InpainterRestorer
+from tfrestore.restorer import Restorer
+
+RATE = 16000
+
+# Runs signatures where neither Keras nor this package can be imported.
+SERVER = """
+import sys
+for name in ("keras", "tf_keras", "tfrestore", "tensorflow_io"):
+    sys.modules[name] = None
+import numpy as np
+import tensorflow as tf
+folder, inputs, outputs = sys.argv[1:]
+loaded = tf.saved_model.load(folder)
+results = {}
+for key, value in np.load(inputs).items():
+    signature, name, _ = key.split("/")
+    result = loaded.signatures[signature](**{name: tf.constant(value)})
+    ((output, value),) = result.items()
+    assert value.dtype == tf.float32
+    results[f"{key}/{output}"] = value.numpy()
+np.savez(outputs, **results)
+"""
+
+
+def waveforms(batch, samples):
+    """Music with gaps, (batch, samples)."""
+    music = np.stack([synthesize(2.0, RATE, seed)[:samples] for seed in range(batch)])
+    for start in range(3000, samples - 1000, 6000):
+        music[:, start : start + 400] = 0
+    return music
+
+
+@pytest.fixture(scope="module")
+def restorer(random_run):
+    return Restorer.from_preset(random_run)
+
+
+@pytest.fixture(scope="module")
+def exported(restorer, tmp_path_factory):
+    return export_restorer(restorer, tmp_path_factory.mktemp("models") / "inpainter")
+
+
+def test_a_process_with_only_tensorflow_gives_what_the_keras_model_gives(
+    restorer, exported, tmp_path
+):
+    rng = np.random.default_rng(0)
+    inputs, expected = {}, {}
+    for batch, samples in [(1, 1), (2, 100), (1, 16000), (3, 20000), (2, 32000)]:
+        key = f"serving_default/waveform/{batch}x{samples}"
+        inputs[key] = waveforms(batch, samples)
+        expected[f"{key}/restored"] = restorer(inputs[key])
+    for batch, frames in [(1, 128), (2, 50), (1, 1)]:
+        key = f"spectrogram/magnitude/{batch}x{frames}"
+        inputs[key] = rng.uniform(0, 30, (batch, frames, 128)).astype("float32")
+        expected[f"{key}/magnitude"] = restorer.restore_magnitude(inputs[key])
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, exported, tmp_path / "inputs.npz", tmp_path / "out.npz"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    results = np.load(tmp_path / "out.npz")
+    assert set(results) == set(expected)
+    changed = 0
+    for key, value in expected.items():
+        value = keras.ops.convert_to_numpy(value)
+        assert results[key].shape == value.shape
+        np.testing.assert_allclose(results[key], value, atol=1e-4, rtol=1e-4)
+        changed += not np.array_equal(value, inputs[key.rpartition("/")[0]])
+    assert changed >= 5
+
+
+def test_only_tensorflows_own_graph_operations_are_used(exported):
+    model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    nodes = [
+        node
+        for graph in model.meta_graphs
+        for nodes in [graph.graph_def.node, *(f.node_def for f in graph.graph_def.library.function)]
+        for node in nodes
+    ]
+    operations = {node.op for node in nodes}
+    assert {"Conv2D", "RFFT", "IRFFT"} <= operations
+    assert not {op for op in operations if "PyFunc" in op or ">" in op or "Xla" in op}
+    assert not [node for node in nodes if node.attr["_XlaMustCompile"].b]
+
+
+def test_the_folder_is_laid_out_for_tensorflow_serving(exported):
+    assert exported.name == "1"
+    assert {"saved_model.pb", "variables"} <= set(os.listdir(exported))
+    assert os.listdir(exported.parent) == ["1"]
+    assert os.stat(exported).st_mode & 0o755 == 0o755
+
+
+class Archive:
+    """Stands for Keras's: writes a file and no model, which takes no time."""
+
+    stopped_by = None
+
+    def track(self, restorer):
+        pass
+
+    def add_endpoint(self, *arguments, **options):
+        pass
+
+    def write_out(self, folder, **options):
+        with open(os.path.join(folder, "saved_model.pb"), "w") as file:
+            file.write("a model")
+        if self.stopped_by:
+            raise self.stopped_by
+
+
+@pytest.fixture
+def archive(monkeypatch):
+    monkeypatch.setattr(keras.export, "ExportArchive", Archive)
+    return monkeypatch
+
+
+def test_versions_count_up_from_the_highest_and_never_replace(restorer, tmp_path, archive):
+    models = tmp_path / "deep/models"
+    (models / "notes").mkdir(parents=True)
+    assert export_restorer(restorer, models) == models / "1"
+    assert export_restorer(restorer, models, 7) == models / "7"
+    assert export_restorer(restorer, models) == models / "8"
+    assert export_restorer(restorer, models, 3) == models / "3"
+    for version, said in ((7, "exists already"), (0, "not positive"), (-1, "not positive")):
+        with pytest.raises(UsageError, match=said):
+            export_restorer(restorer, models, version)
+    assert sorted(os.listdir(models)) == ["1", "3", "7", "8", "notes"]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InputError, "No space left"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "x/saved_model.pb; No space left"),
+            InputError,
+            r"written \(No space left\)",
+        ),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+)
+def test_an_export_that_fails_half_way_leaves_nothing(
+    restorer, tmp_path, archive, error, raised, said
+):
+    archive.setattr(Archive, "stopped_by", error)
+    with pytest.raises(raised, match=said):
+        export_restorer(restorer, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_export_that_is_killed_leaves_no_version(tmp_path):
+    script = """
+import os, sys, keras
+from tfrestore.exporting import export_restorer
+class Archive:
+    track = add_endpoint = lambda *_, **__: None
+    def write_out(self, folder, **options):
+        open(os.path.join(folder, "saved_model.pb"), "w").close()
+        os._exit(137)
+class Nothing:
+    endpoints = dict
+keras.export.ExportArchive = Archive
+export_restorer(Nothing(), sys.argv[1])
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path])
+    assert done.returncode == 137
+    # TensorFlow Serving takes folders that are named by a number for versions, and no others.
+    (left,) = os.listdir(tmp_path)
+    assert os.listdir(tmp_path / left) == ["saved_model.pb"] and not left.isdecimal()
+
+
+def test_a_network_of_mixed_precision_is_exported_with_float32_signatures(tmp_path):
+    network = UNet(filters=2, depth=1, dtype="mixed_float16")
+    mixed = InpainterRestorer(network, iterations=1)
+    signatures = tf.saved_model.load(export_restorer(mixed, tmp_path)).signatures
+    waveform = tf.constant(waveforms(1, 8000))
+    restored = signatures["serving_default"](waveform=waveform)["restored"]
+    assert restored.dtype == tf.float32
+    np.testing.assert_allclose(restored, mixed(waveform), atol=1e-2)
+
+
+# The command.
+
+
+def test_the_command_prints_where_the_model_is_and_what_it_takes(random_run, tmp_path, capsys):
+    command = ["export", "--model", str(random_run), "--out", str(tmp_path / "m")]
+    assert main(command) == 0
+    first, *signatures = capsys.readouterr().out.splitlines()
+    assert first == str(tmp_path / "m/1")
+    names = [line.split(":")[0].strip() for line in signatures]
+    assert names == ["serving_default", "spectrogram"]
+    assert "waveform float32 [any, any] -> restored" in signatures[0]
+    assert main([*command, "--version=1"]) == 2
+    assert f"{tmp_path}/m/1: this version exists already" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(random_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file/models")
+    assert main(["export", "--model", str(random_run), "--out", out]) == 1
+    captured = capsys.readouterr().err
+    assert captured.startswith(f"tfrestore export: {out}: cannot be written (")
+    assert captured.count("\n") == 1

@@ -1,0 +1,488 @@
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import synthesize
+from tfrestore.__main__ import main
+from tfrestore.audio.files import AudioWriter
+from tfrestore.restore import make_restore_parser, parse_gap, plan_jobs
+
+RATE = 16000
+
+
+def write_tone(path, seconds=0.2, rate=RATE, channels=1, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waveform = np.tile(synthesize(seconds, rate)[:, None], (1, channels))
+    soundfile.write(path, waveform, rate, **options)
+    return path
+
+
+def plan(*arguments):
+    """(source, target) of each job, as text, for command-line arguments."""
+    options = make_restore_parser().parse_args(["--preset", "any", *map(str, arguments)])
+    return [(str(job.source), str(job.target)) for job in plan_jobs(options)]
+
+
+def restore(*arguments, run):
+    return main(["restore", "--preset", str(run), *map(str, arguments)])
+
+
+def every_file(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def one_model(monkeypatch, identity_run):
+    """Loads the model once for all tests that are not about loading."""
+    from tfrestore.restorer import Restorer
+
+    if not hasattr(one_model, "loaded"):
+        one_model.loaded = Restorer.from_preset(identity_run, chunk_seconds=1.0)
+    monkeypatch.setattr(Restorer, "from_preset", lambda preset: one_model.loaded)
+    return identity_run
+
+
+# What is to be done.
+
+
+def test_a_result_lies_next_to_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "old song.flac")
+    assert plan("old song.flac") == [("old song.flac", "old song.restored.wav")]
+    assert plan("old song.flac", "--format", "mp3", "--suffix", "_new") == [
+        ("old song.flac", "old song_new.mp3")
+    ]
+
+
+def test_a_suffix_of_the_output_tells_a_file_from_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.wav")
+    (tmp_path / "folder.flac").mkdir()
+    assert plan("a.wav", "-o", "b.flac") == [("a.wav", "b.flac")]
+    assert plan("a.wav", "-o", "out") == [("a.wav", "out/a.restored.wav")]
+    assert plan("a.wav", "-o", "out.flac/") == [("a.wav", "out.flac/a.restored.wav")]
+    assert plan("a.wav", "-o", "folder.flac") == [("a.wav", "folder.flac/a.restored.wav")]
+
+
+def test_folders_keep_their_tree_and_results_are_no_inputs(tmp_path):
+    for name in ("a.wav", "deep/er/b.FLAC", "deep/c.ogg", "a.restored.wav", ".hidden.wav"):
+        write_tone(tmp_path / "in" / name)
+    (tmp_path / "in/cover.jpg").write_text("no music")
+    jobs = plan(tmp_path / "in", "-o", tmp_path / "out")
+    assert [target.removeprefix(f"{tmp_path}/out/") for _, target in jobs] == [
+        "a.restored.wav",
+        "deep/c.restored.wav",
+        "deep/er/b.restored.wav",
+    ]
+
+
+def test_without_a_suffix_every_file_of_a_folder_is_an_input(tmp_path):
+    write_tone(tmp_path / "in/a.flac")
+    jobs = plan(tmp_path / "in", "-o", tmp_path / "out", "--suffix", "")
+    assert jobs == [(f"{tmp_path}/in/a.flac", f"{tmp_path}/out/a.wav")]
+
+
+def test_globs_match_audio_only_and_names_with_brackets_are_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav", "b.restored.wav", "take [live].wav", "sub/c.wav"):
+        write_tone(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no music")
+    sources = [source for source, _ in plan("*")]
+    assert sources == ["a.wav", "b.wav", "sub/c.wav", "take [live].wav"]
+    assert [source for source, _ in plan("**/c.wav")] == ["sub/c.wav"]
+    assert [source for source, _ in plan("take [live].wav")] == ["take [live].wav"]
+    assert [source for source, _ in plan("nothing*.wav")] == ["nothing*.wav"]
+    assert [source for source, _ in plan("*.restored.wav")] == ["b.restored.wav"]
+
+
+def test_the_tree_of_a_glob_is_counted_from_where_the_pattern_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tapes/1/a.wav", "tapes/2/a.wav", "tapes/2/deep/b.wav"):
+        write_tone(tmp_path / name)
+    targets = ["out/1/a.restored.wav", "out/2/a.restored.wav", "out/2/deep/b.restored.wav"]
+    assert [target for _, target in plan("tapes/**/*.wav", "-o", "out")] == targets
+    assert [target for _, target in plan("tapes/*", "-o", "out")] == targets
+
+
+def test_a_file_that_is_named_twice_is_restored_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "in/a.wav")
+    assert len(plan("in/a.wav", "./in/a.wav", tmp_path / "in/a.wav", "in", "in/*.wav")) == 1
+
+
+def test_a_shells_glob_may_name_the_results_of_the_first_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "a.restored.wav", "a.restored.restored.wav"):
+        write_tone(tmp_path / name)
+    assert plan("a.restored.restored.wav", "a.restored.wav", "a.wav") == [
+        ("a.wav", "a.restored.wav")
+    ]
+    assert plan("a.restored.wav") == [("a.restored.wav", "a.restored.restored.wav")]
+
+
+def test_names_that_begin_with_a_dash_can_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "-a.wav")
+    assert plan("--", "-a.wav") == [("-a.wav", "-a.restored.wav")]
+
+
+@pytest.mark.parametrize("text", ["5", "a-b", "2-1", "1-1", "1-inf", "nan-2", "-1-2", "1-2-3"])
+def test_a_gap_that_is_none_is_refused(text, capsys):
+    assert main(["restore", "a.wav", "--preset", "x", f"--gap={text}"]) == 2
+    assert "--gap" in capsys.readouterr().err
+
+
+@given(start=st.floats(0, 1e5), length=st.floats(1e-3, 1e3))
+def test_a_gap_is_read_as_it_is_written(start, length):
+    stop = start + length
+    assert parse_gap(f"{start:f}-{stop:f}") == (float(f"{start:f}"), float(f"{stop:f}"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["empty"], "empty: no audio files"),
+        (["a.wav", "b.wav", "-o", "c.wav"], "-o c.wav: one output file for 2 inputs"),
+        (["a.wav", "-o", "c.xyz"], "c.xyz cannot be written: the suffix names the format"),
+        (["a.wav", "-o", "plain"], "-o plain: this is a file"),
+        (["a.wav", "-o", "a.wav"], "a.wav is the input itself"),
+        (["a.wav", "-o", "hard.wav"], "hard.wav is the input itself"),
+        (["a.wav", "-o", "soft.wav", "--overwrite"], "soft.wav is the input itself"),
+        (["a.wav", "--suffix", ""], "a.wav is the input itself"),
+        (["a.wav", "a.flac"], "would both be written to a.restored.wav"),
+        (["a.wav", "sub/a.wav", "-o", "out"], "would both be written to out/a.restored.wav"),
+        (["a.wav", "--suffix", "/x"], "--suffix /x"),
+        ([""], "one of the names of files is empty"),
+        (["a.wav", "-o", ""], "-o: the name of the output is empty"),
+        (["a.wav", "--format", "flac", "--subtype", "float"], ".flac holds 24, 16"),
+        (["a.wav", "--format", "mp3", "-o", "c.wav"], "--format mp3"),
+        (["a.wav", "--format", "xyz"], "invalid choice: 'xyz'"),
+        (["a.wav", "--unknown"], "--unknown"),
+        ([], "FILE"),
+    ],
+)
+def test_misuse_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav", "a.flac", "sub/a.wav"):
+        write_tone(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "plain").write_text("")
+    os.link("a.wav", "hard.wav")
+    os.symlink("a.wav", "soft.wav")
+    before = every_file(tmp_path)
+    assert main(["restore", *arguments, "--preset", "any"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tfrestore restore: ") and captured.err.count("\n") == 1
+    assert said in captured.err
+    assert every_file(tmp_path) == before
+
+
+# Presets.
+
+
+def spoil_metadata(folder):
+    (folder / "metadata.json").write_text("{")
+
+
+def remove_weights(folder):
+    (folder / "model.weights.h5").unlink()
+
+
+def cut_weights(folder):
+    weights = folder / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoil_metadata, "metadata.json"),
+        (remove_weights, "model.weights.h5: the weights are missing"),
+        (cut_weights, "model.weights.h5: the checksum differs"),
+        (shutil.rmtree, "there is no preset and no folder named"),
+    ],
+)
+def test_a_run_folder_that_cannot_be_used_is_named(tmp_path, capsys, random_run, spoil, said):
+    write_tone(tmp_path / "a.wav")
+    spoil(shutil.copytree(random_run, tmp_path / "run"))
+    assert restore(tmp_path / "a.wav", run=tmp_path / "run") == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1 and str(tmp_path / "run") in captured and said in captured
+    assert not (tmp_path / "a.restored.wav").exists()
+
+
+def test_weights_of_another_model_are_refused(tmp_path, capsys, random_run):
+    from tfrestore.models.inpainter.network import UNet
+    from tfrestore.models.inpainter.restorer import InpainterRestorer
+
+    run = tmp_path / "run"
+    InpainterRestorer(UNet(filters=6, depth=2)).save_to_preset(run)
+    for name in ("model.weights.h5", "metadata.json"):
+        shutil.copy(random_run / name, run / name)
+    write_tone(tmp_path / "a.wav")
+    assert restore(tmp_path / "a.wav", run=run) == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1 and "do not fit the network" in captured
+
+
+def test_a_preset_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys):
+    write_tone(tmp_path / "a.wav")
+    assert restore(tmp_path / "a.wav", run="res_unet_v3") == 2
+    captured = capsys.readouterr().err
+    assert "'res_unet_v3'. Did you mean 'res_unet_v2'?" in captured and "unet_tiny" in captured
+    assert captured.count("\n") == 1
+
+
+# Files, good and bad.
+
+
+def test_bad_files_are_named_at_the_end_and_do_not_stop_the_others(tmp_path, capsys, one_model):
+    folder = tmp_path / "in"
+    for name, options in {
+        "mono.wav": {},
+        "eight.wav": {"channels": 8},
+        "8k.wav": {"rate": 8000},
+        "11k.wav": {"rate": 11025},
+        "192k.wav": {"rate": 192000},
+    }.items():
+        write_tone(folder / name, **options)
+    soundfile.write(folder / "one.wav", np.array([0.25]), 44100)
+    soundfile.write(folder / "silent.wav", np.zeros((30000, 2)), 44100)
+    (folder / "text.wav").write_text("this is no music\n" * 100)
+    (folder / "zero.wav").touch()
+    spoilt = synthesize(0.3, RATE)
+    for value in (np.nan, np.inf):
+        spoilt[2000] = value
+        soundfile.write(folder / f"{value}.wav", spoilt, RATE, "FLOAT")
+    write_tone(folder / "song.mp3", seconds=3, rate=44100)
+    encoded = (folder / "song.mp3").read_bytes()
+    (folder / "song.mp3").write_bytes(encoded[: len(encoded) // 2])
+    missing = tmp_path / "missing.wav"
+
+    assert restore(folder, missing, "-o", tmp_path / "out", run=one_model) == 1
+    captured = capsys.readouterr()
+    good = ["11k", "192k", "8k", "eight", "mono", "one", "silent", "song"]
+    expected = [f"{name}.restored.wav" for name in good]
+    assert every_file(tmp_path / "out") == sorted(expected)
+    assert captured.out.split() == [str(tmp_path / "out" / name) for name in expected]
+
+    lines = captured.err.splitlines()
+    failed = [folder / f"{name}.wav" for name in ("inf", "nan", "text", "zero")] + [missing]
+    for path in failed:
+        (told,) = [line for line in lines[:-1] if str(path) in line]
+        assert len(told) < 250
+    (warned,) = [line for line in lines[:-1] if "song.mp3" in line]
+    assert "ends early" in warned
+    assert lines[-1] == (f"tfrestore restore: 5 of 13 files failed: {', '.join(map(str, failed))}")
+    assert len(lines) == 7
+
+    for name in good:
+        if name != "song":
+            before = soundfile.read(folder / f"{name}.wav", always_2d=True)
+            after = soundfile.read(tmp_path / f"out/{name}.restored.wav", always_2d=True)
+            assert before[1] == after[1]
+            np.testing.assert_array_equal(after[0], before[0])
+    decoded, _ = soundfile.read(tmp_path / "out/song.restored.wav")
+    assert 1.2 < len(decoded) / 44100 < 1.7
+
+
+def test_gaps_are_filled_and_the_file_keeps_its_format(tmp_path, random_run):
+    rate = 22050
+    waveform = synthesize(1.5, rate)
+    waveform[8000:8500] = 0
+    soundfile.write(tmp_path / "a.wav", waveform, rate, "PCM_16")
+    assert restore(tmp_path / "a.wav", "--gap", "0.8-0.82", run=random_run) == 0
+    restored, _ = soundfile.read(tmp_path / "a.restored.wav")
+    assert soundfile.info(tmp_path / "a.restored.wav").subtype == "PCM_16"
+    assert np.abs(restored[8100:8400]).max() > 0
+    before, _ = soundfile.read(tmp_path / "a.wav")
+    named = slice(round(0.8 * rate), round(0.82 * rate))
+    assert np.abs(restored - before)[named].max() > 0
+    np.testing.assert_array_equal(restored[-rate // 4 :], before[-rate // 4 :])
+
+
+def test_the_asked_for_format_is_written(tmp_path, one_model):
+    write_tone(tmp_path / "a.wav", rate=44100)
+    for arguments, name, subtype in (
+        (["--format", "flac", "--subtype", "24"], "a.restored.flac", "PCM_24"),
+        (["--format", "mp3"], "a.restored.mp3", "MPEG_LAYER_III"),
+        (["--subtype", "float"], "a.restored.wav", "FLOAT"),
+        (["-o", str(tmp_path / "b.ogg")], "b.ogg", "VORBIS"),
+    ):
+        assert restore(tmp_path / "a.wav", *arguments, run=one_model) == 0
+        assert soundfile.info(tmp_path / name).subtype == subtype
+
+
+def test_a_format_that_cannot_hold_a_file_fails_that_file_only(tmp_path, capsys, one_model):
+    write_tone(tmp_path / "in/eight.wav", rate=44100, channels=8)
+    write_tone(tmp_path / "in/mono.wav", rate=44100)
+    assert restore(tmp_path / "in", "--format", "mp3", run=one_model) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path}/in/mono.restored.mp3\n"
+    assert "8 channels" in captured.err
+
+
+def test_outputs_that_exist_are_skipped_and_replaced_when_asked(tmp_path, capsys, one_model):
+    write_tone(tmp_path / "a.wav")
+    target = tmp_path / "a.restored.wav"
+    target.write_text("precious")
+    assert restore(tmp_path / "a.wav", run=one_model) == 0
+    captured = capsys.readouterr()
+    assert target.read_text() == "precious" and captured.out == ""
+    assert f"{target} exists already, skipped" in captured.err
+    assert restore(tmp_path / "a.wav", "--overwrite", run=one_model) == 0
+    assert soundfile.info(target).frames == soundfile.info(tmp_path / "a.wav").frames
+
+
+def test_strange_names_come_through(tmp_path, capsysbinary, one_model):
+    names = [b"[bold] :smile: \xe6\x97\xa5.wav", b"bytes \xff.wav", b"two\tparts .wav"]
+    for name in names:
+        shutil.copy(write_tone(tmp_path / "x.wav"), tmp_path / os.fsdecode(name))
+    (tmp_path / "x.wav").unlink()
+    assert restore(tmp_path, "-o", tmp_path / "out", run=one_model) == 0
+    expected = sorted(name.replace(b".wav", b".restored.wav") for name in names)
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == expected
+    printed = capsysbinary.readouterr().out.splitlines()
+    assert sorted(os.path.basename(line) for line in printed) == expected
+
+
+# Places that cannot be written.
+
+
+def test_a_full_disk_fails_the_file_and_leaves_nothing(tmp_path, capsys, monkeypatch, one_model):
+    write_tone(tmp_path / "in/a.wav", seconds=2)
+    write_tone(tmp_path / "in/b.wav")
+    write = AudioWriter._write
+
+    def on_a_full_disk(self, frames):
+        if self._frames + len(frames) > RATE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, frames)
+
+    monkeypatch.setattr(AudioWriter, "_write", on_a_full_disk)
+    assert restore(tmp_path / "in", "-o", tmp_path / "out", run=one_model) == 1
+    captured = capsys.readouterr()
+    assert every_file(tmp_path / "out") == ["b.restored.wav"]
+    assert f"{tmp_path}/out/a.restored.wav" in captured.err
+    assert "No space left on device" in captured.err
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys, one_model):
+    write_tone(tmp_path / "a.wav")
+    (tmp_path / "file").write_text("")
+    assert restore(tmp_path / "a.wav", "-o", tmp_path / "file/out", run=one_model) == 1
+    assert f"{tmp_path}/file/out: this folder cannot be made" in capsys.readouterr().err
+
+
+# Interruptions.
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "terminated")],
+)
+def test_a_signal_half_way_ends_with_one_line_and_no_partial_file(
+    tmp_path, capsys, monkeypatch, one_model, name, said
+):
+    number = getattr(signal, name, None)
+    if number is None or os.name == "nt":
+        pytest.skip("no such signal")
+    write_tone(tmp_path / "a.wav", seconds=5)
+    write = AudioWriter._write
+
+    def write_and_be_stopped(self, frames):
+        write(self, frames)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(AudioWriter, "_write", write_and_be_stopped)
+    before = signal.getsignal(number)
+    assert restore(tmp_path / "a.wav", "-o", tmp_path / "out", run=one_model) == 128 + number
+    assert capsys.readouterr().err == f"tfrestore restore: {said}\n"
+    assert every_file(tmp_path / "out") == []
+    assert signal.getsignal(number) == before
+
+
+# The screen.
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+def test_bars_are_for_terminals_and_results_for_standard_output(tmp_path, random_run):
+    import pty
+
+    for name in ("a [b].wav", "c.wav"):
+        write_tone(tmp_path / name)
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfrestore.restore", str(tmp_path), "--preset", str(random_run)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 1 << 16)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    results = process.stdout.read().decode().splitlines()
+    assert results == [f"{tmp_path}/{name}.restored.wav" for name in ("a [b]", "c")]
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    for part in ("loading the model", "a [b].wav", "files", "2/2"):
+        assert part.encode() in shown
+
+
+def test_without_a_terminal_there_is_nothing_but_results_and_log_lines(tmp_path, random_run):
+    write_tone(tmp_path / "a.wav")
+    (tmp_path / "bad.wav").write_text("text")
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrestore", "restore", "a.wav", "bad.wav"]
+        + ["--preset", str(random_run)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if "TF_CPP" not in name},
+    )
+    assert done.returncode == 1
+    assert done.stdout == "a.restored.wav\n"
+    first, second = done.stderr.splitlines()
+    assert "bad.wav is damaged or is not audio" in first
+    assert second == "tfrestore restore: 1 of 2 files failed: bad.wav"
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    names=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20)
+        .filter(lambda name: name.strip(".") == name and len(name.encode()) < 100)
+        .map(lambda name: name + ".wav"),
+        unique=True,
+        max_size=4,
+    )
+)
+def test_any_file_name_gets_its_own_result(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("names")
+    made = []
+    for name in names:
+        (folder / name).write_text("")
+        made.append(folder / name)
+    if not made:
+        return
+    jobs = plan(*made, "-o", folder / "out")
+    assert sorted(source for source, _ in jobs) == sorted(map(str, made))
+    assert len({target for _, target in jobs}) == len(jobs)

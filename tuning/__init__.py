@@ -1,0 +1,1 @@
+"""KerasTuner's view of the model families: what can be searched."""
