@@ -169,7 +169,7 @@ class InpainterRestorer(Restorer):
         return ops.max_pool(hop_lost[..., None], overlap, strides=1, padding="valid")[..., 0] < 1
 
     def restore_magnitude(self, magnitude):
-        """The network on plain magnitudes `(batch, frames, bins)`; what it gives is not negative."""
+        """The network on plain magnitudes `(batch, frames, bins)`; none of its own is negative."""
         restored = self.network(self.normalise(magnitude), training=False)
         return ops.maximum((restored[..., 0] - self.offset) * self.input_scale, 0.0)
 
