@@ -7,6 +7,7 @@ import resource
 import shutil
 from contextlib import contextmanager
 
+import keras
 import numpy as np
 import pytest
 import soundfile
@@ -14,6 +15,8 @@ import tensorflow as tf
 import yaml
 
 from tfrestore.data.catalogue import open_catalogue
+from tfrestore.models.inpainter import recipe
+from tfrestore.models.inpainter.recipe import InpainterTrainer
 from tfrestore.models.presets import find_preset, load_network, read_metadata
 from tfrestore.restorer import Restorer
 from tfrestore.train import main
@@ -62,6 +65,12 @@ def finished(tmp_path_factory, music_folder):
     folder = tmp_path_factory.mktemp("finished") / "a run"
     assert train(folder, music_folder, "--steps", 10) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch, finished):
+    """All other runs show nothing: that takes them as long as all else."""
+    monkeypatch.setattr(TrainingRun, "_illustrate", lambda self: ({}, {}))
 
 
 @pytest.fixture
@@ -180,13 +189,15 @@ def test_tensorboard_has_a_triptych_and_three_sounds_per_epoch(finished):
         lost = sounds["degraded"] != sounds["original"]
         assert 0.02 < lost.mean() < 0.2
         assert (sounds["degraded"][lost] == 0).all()
-        assert np.abs(sounds["restored"] - sounds["original"])[~lost].max() < 1e-3
+        # A few milliseconds beside a gap belong to it.
+        near = np.convolve(lost.ravel(), np.ones(161), mode="same") > 0.5
+        difference = np.abs(sounds["restored"] - sounds["original"]).ravel()
+        assert difference[~near].max() < 1e-3 and difference[near].max() > 0.01
 
 
-def test_where_there_is_no_terminal_a_log_line_tells_of_every_checkpoint(run, caplog):
-    with caplog.at_level(logging.INFO, "tfrestore"):
-        assert resume(run, "--steps", 13) == 0
-    lines = [record.getMessage() for record in caplog.records]
+def test_where_there_is_no_terminal_a_log_line_tells_of_every_checkpoint(run, capsys):
+    assert resume(run, "--steps", 13) == 0
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
     assert f"resuming {run} at step 10" in lines
     told = [line for line in lines if line.startswith("step ")]
     assert [line.partition(",")[0] for line in told] == ["step 12 of 13", "step 13 of 13"]
@@ -210,6 +221,50 @@ def test_a_finished_run_has_nothing_to_do_until_it_is_given_more_steps(run, caps
     assert resume(run, "--epochs", 3) == 0
     assert [int(row["step"]) for row in rows(run)] == [4, 8, 10, 12]
     assert checkpoints(run) == ["ckpt-10", "ckpt-12"]
+
+
+class _Noisy(InpainterTrainer):
+    """Trains with noise, from Keras's own generator of random numbers."""
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.noise = keras.layers.GaussianNoise(0.1, seed=1)
+
+    def call(self, inputs, training=False):
+        return super().call(self.noise(inputs, training=training), training=training)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "float32"])
+def test_random_states_loss_scales_and_metrics_go_on_where_they_were(
+    tmp_path, music_folder, monkeypatch, precision
+):
+    preset = resolve(
+        find_preset("unet_tiny"), None, SMALL, batch_size=4, steps=4, precision=precision
+    )
+    monkeypatch.setattr(recipe, "InpainterTrainer", _Noisy)
+
+    def run(folder):
+        return TrainingRun(preset, open_catalogue(music_folder), tmp_path / folder, "")
+
+    straight, first, second = run("straight"), run("halved"), run("halved")
+    straight.start()
+    expected = straight.run()
+    first.start()
+    kept = first.manager.save
+
+    def keep_and_stop(checkpoint_number):
+        kept(checkpoint_number=checkpoint_number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(first.manager, "save", keep_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second.resume()
+    assert second.step_number == 2
+    found = second.run()
+    assert {**found, "steps_per_second": 0} == {**expected, "steps_per_second": 0}
+    for ours, theirs in zip(second.trainer.variables, straight.trainer.variables, strict=True):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
 
 
 @pytest.mark.parametrize(
@@ -245,13 +300,11 @@ def test_a_run_without_a_checkpoint_starts_from_the_first_step(run, finished):
     assert [row["step"] for row in rows(run)] == ["4", "8", "10"]
 
 
-@pytest.mark.parametrize(
-    "change", ["network.filters=3", "network.global_residual=false", "network.downsampling=stride"]
-)
+@pytest.mark.parametrize("change", ["network.global_residual=false", "network.downsampling=stride"])
 def test_a_checkpoint_of_another_model_is_refused(run, tmp_path, music_folder, capsys, change):
     # With and without a global residual a U-Net has weights of the same shapes.
     other = tmp_path / "other"
-    assert train(other, music_folder, "--set", change) == 0
+    assert train(other, music_folder, "--steps", 1, "--set", change) == 0
     shutil.rmtree(run / "checkpoints")
     shutil.copytree(other / "checkpoints", run / "checkpoints")
     capsys.readouterr()
@@ -259,12 +312,18 @@ def test_a_checkpoint_of_another_model_is_refused(run, tmp_path, music_folder, c
     assert "this checkpoint is of another model than" in the_line(capsys)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_can_be_used(run, capsys):
-    damaged = run / "checkpoints" / "ckpt-10.data-00000-of-00001"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    assert resume(run) == 2
-    line = the_line(capsys)
-    assert "ckpt-10: this checkpoint cannot be read" in line
+@pytest.mark.parametrize("file", ["ckpt-10.data-00000-of-00001", "ckpt-10.index"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    run, finished, capsys, file, share
+):
+    damaged = run / "checkpoints" / file
+    damaged.write_bytes(damaged.read_bytes()[: int(share * damaged.stat().st_size)])
+    assert resume(run) == 0
+    said = capsys.readouterr().err
+    assert "ckpt-10: this checkpoint cannot be read" in said and f"resuming {run} at step 8" in said
+    for ours, theirs in zip(weights(run), weights(finished), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 # What can be wrong
@@ -281,8 +340,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_last_checkpoint_is_good(
 
         def run_step(batch):
             step(batch)
-            steps.append(1)
-            if len(steps) == 3 and function == self.trainer.train_step:
+            steps.append(function == self.trainer.train_step)
+            if sum(steps) == 4:
                 # What a step does whose gradient overflows: its own loss is still a number.
                 kernel = self.network.trainable_variables[0]
                 kernel.assign(kernel * np.inf)
@@ -298,8 +357,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_last_checkpoint_is_good(
     )
     reader = tf.train.load_checkpoint(str(run / "checkpoints"))
     for name in reader.get_variable_to_shape_map():
-        value = reader.get_tensor(name)
-        assert value.dtype == object or np.isfinite(value).all(), name
+        value = np.asarray(reader.get_tensor(name))
+        assert value.dtype.kind not in "f" or np.isfinite(value[value > -np.inf]).all(), name
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
@@ -316,7 +375,7 @@ def test_a_learning_rate_that_is_far_too_large_is_one_line(
 
 @pytest.mark.parametrize(
     ("file_bytes", "what"),
-    [(20_000, "the checkpoint of step 2"), (60_000, "the best model"), (200_000, "the logs")],
+    [(20_000, "the checkpoint of step 2"), (60_000, "the best model")],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
     tmp_path, music_folder, finished, capsys, file_bytes, what
@@ -398,11 +457,10 @@ def test_silent_and_very_short_tracks_are_trained_on_without_nan(tmp_path):
     assert all(np.isfinite(weight).all() for weight in weights(tmp_path / "run"))
 
 
-def test_without_validation_tracks_the_last_model_is_kept_and_that_is_said(tmp_path, caplog):
+def test_without_validation_tracks_the_last_model_is_kept_and_that_is_said(tmp_path, capsys):
     data = silence(tmp_path / "music", "train/a")
-    with caplog.at_level(logging.INFO, "tfrestore"):
-        assert train(tmp_path / "run", data, "--steps", 6) == 0
-    assert "there are no validation tracks" in caplog.text
+    assert train(tmp_path / "run", data, "--steps", 6) == 0
+    assert "there are no validation tracks" in capsys.readouterr().err
     assert read_metadata(tmp_path / "run")["step"] == 6
     assert not any(name.startswith("val_") for name in rows(tmp_path / "run")[0])
 

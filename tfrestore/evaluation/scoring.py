@@ -92,8 +92,8 @@ def score_track(
             [score(reference, each) for score in (psnr, nrmse) for each in (before, after)]
         )
         if progress:
-            patches = len(batches) * PATCHES_PER_BATCH * np.prod(PATCH_SHAPE) / PATCH_SHAPE[1]
-            progress(min(1.0, patches * restorer.hop_length / len(waveform)))
+            frames = len(batches) * PATCHES_PER_BATCH * PATCH_SHAPE[0]
+            progress(min(1.0, frames * restorer.hop_length / len(waveform)))
     return PatchScores(*(np.concatenate(column) for column in zip(*batches, strict=True)))
 
 

@@ -119,7 +119,11 @@ class TrainingRun:
             )
         )
         self.checkpoint = tf.train.Checkpoint(
-            trainer=self.trainer, step=self.step, best=self.best, model=self.model
+            trainer=self.trainer,
+            untracked=_untracked_variables(self.trainer),
+            step=self.step,
+            best=self.best,
+            model=self.model,
         )
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, str(self.folder / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
@@ -179,17 +183,24 @@ class TrainingRun:
             ) from None
 
     def resume(self) -> None:
-        """Goes on from the latest checkpoint, or from the start where there is none.
+        """Goes on from the latest checkpoint that can be read, or from the start without one.
 
         Raises:
-            UsageError: if the checkpoint is damaged or of another model.
+            UsageError: if the checkpoint is of another model.
         """
         for unfinished in (self.folder / "checkpoints").glob("*_temp"):
             shutil.rmtree(unfinished, ignore_errors=True)
-        path = self.manager.latest_checkpoint
-        if path is None:
-            logger.info("%s holds no checkpoint yet; starting from the first step", self.folder)
-            return
+        for path in reversed(self.manager.checkpoints):
+            if self._restore(path):
+                logger.info("resuming %s at step %d", self.folder, self.step_number)
+                break
+        else:
+            logger.info("%s holds no checkpoint; starting from the first step", self.folder)
+        with self._writing("the run's folder"):
+            self._write_config()
+
+    def _restore(self, path: str) -> bool:
+        """Whether a checkpoint could be read; says so if not."""
         described, own = self.folder / presets.TRAINING_FILE, json.loads(self.model.numpy())
         try:
             self.checkpoint.restore(path).assert_existing_objects_matched()
@@ -198,11 +209,10 @@ class TrainingRun:
                 f"{path}: this checkpoint is of another model than {described} describes "
                 f"({_reason(error)})."
             ) from None
-        except tf.errors.OpError as error:
-            raise UsageError(
-                f"{path}: this checkpoint cannot be read ({_reason(error)}); remove its line "
-                f"from {self.folder / 'checkpoints' / 'checkpoint'} to go on from an earlier one."
-            ) from None
+        # TensorFlow's reader also raises Python's own errors.
+        except (tf.errors.OpError, IndexError, RuntimeError) as error:
+            logger.warning("%s: this checkpoint cannot be read (%s)", path, _reason(error))
+            return False
         kept = json.loads(self.model.numpy())
         # A key that only one has came or went with another version of this package.
         for name in own.keys() & kept.keys():
@@ -211,9 +221,7 @@ class TrainingRun:
                     f"{path}: this checkpoint is of another model than {described} describes "
                     f"({name} is {kept[name]!r} there and {own[name]!r} here)."
                 )
-        with self._writing("the run's folder"):
-            self._write_config()
-        logger.info("resuming %s at step %d", self.folder, self.step_number)
+        return True
 
     def _write_config(self):
         content = {
@@ -407,6 +415,13 @@ class TrainingRun:
                 f"{self.folder}: {what} cannot be written ({_reason(error)}); free space, then go "
                 "on with --resume."
             ) from None
+
+
+def _untracked_variables(trainer: keras.Model) -> list[tf.Variable]:
+    """Those of metrics and random generators, which TensorFlow's checkpoints miss in Keras 3."""
+    weights = {id(variable) for variable in trainer.weights}
+    random = [variable for variable in trainer.variables if id(variable) not in weights]
+    return [variable.value for variable in trainer.metrics_variables + random]
 
 
 @contextmanager

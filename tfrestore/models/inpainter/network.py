@@ -81,7 +81,7 @@ class UNet(PresetMixin, keras.Model):
     spectrogram may be given whole; its output at one frame depends on `context_frames` frames on
     either side.
 
-    The paper's six models are these switches (its Table "models" and the authors' code):
+    The paper's six models (section 3.2) are these switches, with the authors' code's parameters:
 
     | model              | downsampling | global_residual | attention_gates | parameters |
     |--------------------|--------------|-----------------|-----------------|------------|
@@ -109,6 +109,9 @@ class UNet(PresetMixin, keras.Model):
             paper's, which takes thousands of steps to arrive anywhere: the training recipe measures
             the statistics anew before they are used, and so should any other training of this
             model.
+        output_scale: float. What the output convolution's result is multiplied by. Defaults to
+            `1.0`, the paper's. The presets have 1/128: normalised magnitudes are mostly near 0.001,
+            and with 1 it takes Adam tens of thousands of steps to make the output that small.
         seed: int. Seed of the Glorot normal initialisation of every kernel. Defaults to `0`.
 
     Raises:

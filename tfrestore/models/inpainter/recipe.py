@@ -64,12 +64,14 @@ class InpainterTrainer(keras.Model):
     float32. Works with `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`.
 
     Args:
-        network: the `UNet` to train. learning_rate: float. Defaults to `1e-3`, as the other Adam
-        arguments the paper's. beta_1: float. Defaults to `0.9`. beta_2: float. Defaults to `0.999`.
-        epsilon: float. Defaults to `1e-7`. loss: `"mse"`, the paper's mean squared error, or
-        `"log_mse"`, its logarithm per patch, which
-            makes a decibel in a quiet patch count as much as one in a loud patch, as the mean PSNR
-            does. Defaults to `"mse"`.
+        network: the `UNet` to train.
+        learning_rate: float. Defaults to `1e-3`, as the other Adam arguments the paper's.
+        beta_1: float. Defaults to `0.9`.
+        beta_2: float. Defaults to `0.999`.
+        epsilon: float. Defaults to `1e-7`.
+        loss: `"mse"`, the paper's mean squared error, or `"log_mse"`, its logarithm per patch,
+            which makes a decibel in a quiet patch count as much as one in a loud patch, as the mean
+            PSNR does. Defaults to `"mse"`.
         batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
             uses its moving statistics even while training, as the authors' code does, and so acts
             as a learned scale and offset per channel. Defaults to `"training"`.

@@ -51,8 +51,7 @@ class InpainterRestorer(Restorer):
         iterations: int. Griffin-Lim iterations. Defaults to `1` with `"keep"` and to `100` with
             `"griffin_lim"`.
         momentum: float. Of fast Griffin-Lim; `0` is the plain one. Defaults to `0` with `"keep"`
-        and
-            to `0.99` with `"griffin_lim"`.
+            and to `0.99` with `"griffin_lim"`.
 
     Raises:
         ValueError: if `phase` is neither of the two.

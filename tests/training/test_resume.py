@@ -1,0 +1,171 @@
+"""A run that is killed again and again ends exactly where one that is left alone ends."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tfrestore.models.presets import load_network
+
+STEPS = 24
+OPTIONS = ["--preset", "unet_tiny", "--batch-size", "4", "--steps", str(STEPS)]
+OPTIONS += [
+    word
+    for key in (
+        *("network.filters=2", "network.depth=2", "steps_per_epoch=9", "checkpoint_steps=2"),
+        *("validation_examples=4", "calibration_batches=2"),
+    )
+    for word in ("--set", key)
+]
+
+# The command, in a process that ends itself as by kill -9 while it keeps the checkpoint of a step:
+# with half of it on the disk, or before it is said to be the latest.
+KILLED_WHILE_SAVING = """
+import json, os, signal, sys
+step, moment, arguments = json.loads(sys.argv[1])
+import tensorflow as tf
+from tensorflow.python.checkpoint import checkpoint_management
+from tfrestore.train import main
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+save = tf.train.CheckpointManager.save
+update = checkpoint_management.update_checkpoint_state_internal
+
+def killed_save(self, checkpoint_number):
+    if checkpoint_number == step and moment == "half":
+        prefix = os.path.join(self.directory, f"ckpt-{step}")
+        os.makedirs(prefix + "_temp")
+        for name in ("_temp/part-00000-of-00001.tempstate", ".data-00000-of-00001"):
+            with open(prefix + name, "wb") as file:
+                file.write(b"half of it")
+        kill()
+    return save(self, checkpoint_number=checkpoint_number)
+
+def killed_update(save_dir, model_checkpoint_path, **state):
+    if model_checkpoint_path.endswith(f"ckpt-{step}") and moment == "unnamed":
+        kill()
+    return update(save_dir, model_checkpoint_path, **state)
+
+tf.train.CheckpointManager.save = killed_save
+checkpoint_management.update_checkpoint_state_internal = killed_update
+sys.exit(main(arguments))
+"""
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfrestore.train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def die_while_saving(step, moment, *arguments):
+    """Runs the command until it kills itself."""
+    request = json.dumps([step, moment, arguments])
+    process = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, request], check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+def interrupt(process, folder, step, number, wait=0.0):
+    """Sends a signal when a checkpoint of at least `step` is there."""
+    while process.poll() is None and latest(folder) < step:
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(number)
+    out, err = process.communicate()
+    return out, err
+
+
+def latest(folder):
+    found = [int(p.stem[5:]) for p in (folder / "checkpoints").glob("ckpt-*.index")]
+    return max(found, default=0)
+
+
+def history(folder):
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{**row, "steps_per_second": None} for row in rows]
+
+
+def checkpoint_bytes(folder, step):
+    return (folder / "checkpoints" / f"ckpt-{step}.data-00000-of-00001").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def data(music_folder):
+    return ["--data", str(music_folder)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    process = start(*OPTIONS, *data, "--out", str(folder))
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return folder
+
+
+def test_killed_at_random_while_saving_and_by_ctrl_c_a_run_ends_bit_for_bit_where_it_would(
+    uninterrupted, tmp_path, data
+):
+    folder = tmp_path / "run"
+    out, going_on = ["--out", str(folder)], ["--resume", "--out", str(folder)]
+
+    # At any moment.
+    wait = random.uniform(0, 0.4)
+    process = start(*OPTIONS, *data, *out)
+    interrupt(process, folder, 2, signal.SIGKILL, wait)
+    assert process.returncode == -signal.SIGKILL, wait
+    reached = latest(folder)
+    assert 2 <= reached < STEPS
+
+    # While a checkpoint is written, in the three states that the folder can be in.
+    for step, moment in ((16, "half"), (18, "unnamed")):
+        if reached < step:
+            die_while_saving(step, moment, *going_on)
+            assert (folder / "checkpoints" / "checkpoint").exists()
+
+    # By Ctrl-C: one line that says how to go on.
+    process = start(*going_on)
+    _, err = interrupt(process, folder, 20, signal.SIGINT)
+    assert process.returncode == 130, err
+    last = err.splitlines()[-1]
+    assert last.startswith("tfrestore train: interrupted at step ")
+    step = int(last.split("from step ")[1].rstrip("."))
+    assert f"tfrestore train --resume --out {folder} goes on from step {step}." in last
+    assert 18 <= step <= STEPS and "Traceback" not in err
+
+    process = start(*going_on)
+    _, err = process.communicate()
+    assert process.returncode == 0 and f"at step {step}" in err, err
+    assert history(folder) == history(uninterrupted)
+    assert [row["step"] for row in history(folder)] == ["9", "18", "24"]
+    for ours, theirs in zip(
+        load_network(folder).weights, load_network(uninterrupted).weights, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    # The weights behind the last step, the optimizer's moments, the metrics and the best score.
+    assert checkpoint_bytes(folder, STEPS) == checkpoint_bytes(uninterrupted, STEPS)
+
+
+def test_what_is_kept_at_any_time_is_whole(uninterrupted):
+    names = {path.name for path in uninterrupted.iterdir()}
+    assert names == {
+        *("config.json", "config.yaml", "metadata.json", "model.weights.h5", "restorer.json"),
+        *("history.csv", "checkpoints", "logs"),
+    }
+    assert set(os.listdir(uninterrupted / "checkpoints")) == {
+        "checkpoint",
+        *(f"ckpt-{step}.{part}" for step in (22, 24) for part in ("data-00000-of-00001", "index")),
+    }
