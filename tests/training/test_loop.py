@@ -223,7 +223,7 @@ def test_a_finished_run_has_nothing_to_do_until_it_is_given_more_steps(run, caps
     assert checkpoints(run) == ["ckpt-10", "ckpt-12"]
 
 
-class _Noisy(InpainterTrainer):
+class NoisyTrainer(InpainterTrainer):
     """Trains with noise, from Keras's own generator of random numbers."""
 
     def __init__(self, *arguments, **keywords):
@@ -241,12 +241,12 @@ def test_random_states_loss_scales_and_metrics_go_on_where_they_were(
     preset = resolve(
         find_preset("unet_tiny"), None, SMALL, batch_size=4, steps=4, precision=precision
     )
-    monkeypatch.setattr(recipe, "InpainterTrainer", _Noisy)
+    monkeypatch.setattr(recipe, "InpainterTrainer", NoisyTrainer)
 
     def run(folder):
         return TrainingRun(preset, open_catalogue(music_folder), tmp_path / folder, "")
 
-    straight, first, second = run("straight"), run("halved"), run("halved")
+    straight, first = run("straight"), run("halved")
     straight.start()
     expected = straight.run()
     first.start()
@@ -259,6 +259,7 @@ def test_random_states_loss_scales_and_metrics_go_on_where_they_were(
     monkeypatch.setattr(first.manager, "save", keep_and_stop)
     with pytest.raises(KeyboardInterrupt):
         first.run()
+    second = run("halved")
     second.resume()
     assert second.step_number == 2
     found = second.run()
@@ -312,8 +313,9 @@ def test_a_checkpoint_of_another_model_is_refused(run, tmp_path, music_folder, c
     assert "this checkpoint is of another model than" in the_line(capsys)
 
 
-@pytest.mark.parametrize("file", ["ckpt-10.data-00000-of-00001", "ckpt-10.index"])
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("file", "share"), [("ckpt-10.data-00000-of-00001", 0.5), ("ckpt-10.index", 0.0)]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     run, finished, capsys, file, share
 ):
@@ -373,17 +375,28 @@ def test_a_learning_rate_that_is_far_too_large_is_one_line(
     assert checkpoints(tmp_path / "run") == []
 
 
-@pytest.mark.parametrize(
-    ("file_bytes", "what"),
-    [(20_000, "the checkpoint of step 2"), (60_000, "the best model")],
-)
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
-    tmp_path, music_folder, finished, capsys, file_bytes, what
+def test_a_model_that_the_disk_has_no_space_for_is_one_line_and_leaves_what_was_there(
+    run, capsys, monkeypatch
+):
+    before = weights(run)
+    # A model better than all before, which is to be kept.
+    monkeypatch.setattr(TrainingRun, "_validate", lambda self, step: {"psnr": 1000.0})
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 0))
+    assert resume(run, "--steps", 12) == 1
+    line = the_line(capsys)
+    assert f"{run}: the best model cannot be written (No space left on device); free" in line
+    assert checkpoints(run) == ["ckpt-10", "ckpt-8"]
+    for ours, theirs in zip(weights(run), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_that_stopped_at_a_full_disk_goes_on_when_there_is_space(
+    tmp_path, music_folder, finished, capsys
 ):
     folder = tmp_path / "run"
-    with full_disk(file_bytes):
+    with full_disk(20_000):
         assert train(folder, music_folder) == 1
-    assert f"{folder}: {what} cannot be written (File too large); free space" in the_line(capsys)
+    assert "the checkpoint of step 2 cannot be written" in the_line(capsys)
     assert resume(folder, "--steps", 10) == 0
     for ours, theirs in zip(weights(folder), weights(finished), strict=True):
         np.testing.assert_array_equal(ours, theirs)

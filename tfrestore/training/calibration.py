@@ -2,7 +2,7 @@
 
 A moving average with the inpainters' momentum of 0.9997 has forgotten its initial value after about
 ten thousand steps, and before that normalises with nothing like the data's statistics. Wu and
-Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3: the mean over a few batches, with the
+Johnson, "Rethinking 'Batch' in BatchNorm" (2021): the mean over a few batches, with the
 weights held fixed, is better at any length of training.
 """
 

@@ -1,10 +1,10 @@
 """The six U-Nets that fill gaps in magnitude spectrograms, as one network with three switches.
 
-Serra, Busson, Guedes and Colcher, "Quality Enhancement of Highly Degraded Music Using Deep
-Learning-based Prediction Models for Lost Frequencies" (WebMedia 2021), section 3. U-Net, U-Net V2,
-Res-U-Net, Res-U-Net V2, Attention U-Net and Attention Res-U-Net differ only in how they halve the
-resolution, in whether they predict the patch or what to subtract from it, and in whether attention
-gates (Oktay et al. 2018) weigh the skip connections.
+Serra et al., "Quality Enhancement of Highly Degraded Music Using Deep Learning Models" (WebMedia
+2021), and their code (TeleMidia/audio_reconstruction). U-Net, U-Net V2, Res-U-Net, Res-U-Net V2,
+Attention U-Net and Attention Res-U-Net differ only in how they halve the resolution, in whether
+they predict the patch or what to subtract from it, and in whether attention gates (Oktay et al.
+2018) weigh the skip connections.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class UNet(PresetMixin, keras.Model):
     spectrogram may be given whole; its output at one frame depends on `context_frames` frames on
     either side.
 
-    The paper's six models (section 3.2) are these switches, with the authors' code's parameters:
+    The paper's six models are these switches, with the authors' code's parameters:
 
     | model              | downsampling | global_residual | attention_gates | parameters |
     |--------------------|--------------|-----------------|-----------------|------------|

@@ -1,6 +1,6 @@
 """How the inpainters are trained: mean squared error on normalised magnitude patches, with Adam.
 
-Serra et al. (WebMedia 2021), section 4: Adam with a learning rate of 1e-3 and its usual moments,
+Serra et al. (WebMedia 2021): Adam with a learning rate of 1e-3 and its usual moments,
 batches of 58 patches, at most 100 epochs, the model with the best validation PSNR is kept; scored
 by PSNR and NRMSE per patch.
 
