@@ -68,7 +68,7 @@ def tracks(tmp_path_factory):
 def test_a_pipeline_that_starts_at_a_batch_gives_what_one_from_the_beginning_gives(tracks, order):
     examples = dataclasses.replace(SMALL, order=order, gaps=("frames", "waveform", "bands"))
     everything = batches(examples, tracks, count=12)
-    for start in (1, 4, 11):
+    for start in (1, 11):
         assert same(batches(examples, tracks, start=start, count=12 - start), everything[start:])
     assert same(batches(examples, tracks, count=12), everything)
 
@@ -233,8 +233,10 @@ def test_a_catalogue_of_all_kinds_of_files_is_read(music_folder, tmp_path):
     assert (np.abs(waveforms).max(axis=1) > 0.01).all()
 
 
-@pytest.mark.parametrize("use_tensorflow_io", [False, None])
-@pytest.mark.parametrize("damage", ["missing", "cut off", "text", "shorter"])
+@pytest.mark.parametrize(
+    ("damage", "use_tensorflow_io"),
+    [("missing", None), ("cut off", None), ("text", None), ("shorter", None), ("missing", False)],
+)
 def test_an_excerpt_that_cannot_be_decoded_is_replaced_and_its_track_named_once(
     tracks, tmp_path, caplog, damage, use_tensorflow_io
 ):

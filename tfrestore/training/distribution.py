@@ -26,12 +26,17 @@ def mean_over_replicas(per_example):
     return tf.reduce_mean(per_example) / replicas
 
 
-@functools.cache
 def default_strategy() -> tf.distribute.Strategy:
-    """`MirroredStrategy` over all visible GPUs, or over the CPU where there is none.
+    """`MirroredStrategy` over all visible GPUs, or over the CPU where there is none."""
+    gpus = tuple(device.name for device in tf.config.list_logical_devices("GPU"))
+    return mirrored_strategy(*gpus or ["CPU:0"])
 
-    The same one for all runs of a process: TensorFlow numbers the reductions of every such strategy
-    from the same number on, and takes those of one for those of another.
+
+@functools.cache
+def mirrored_strategy(*devices: str) -> tf.distribute.Strategy:
+    """The one `MirroredStrategy` over some devices that a process has.
+
+    TensorFlow numbers the reductions of every such strategy from the same number on, and takes
+    those of a second one for those of the first.
     """
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-    return tf.distribute.MirroredStrategy(gpus or ["CPU:0"])
+    return tf.distribute.MirroredStrategy(devices)
