@@ -144,7 +144,7 @@ def test_killed_at_random_while_saving_and_by_ctrl_c_a_run_ends_bit_for_bit_wher
         np.testing.assert_array_equal(ours, theirs)
     # The weights behind the last step, the optimizer's moments, the metrics and the best score.
     found, expected = checkpoint_tensors(folder), checkpoint_tensors(uninterrupted)
-    assert found.keys() == expected.keys() and len(found) > 100
+    assert found.keys() == expected.keys() and len(found) > 90
     for name, value in found.items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
