@@ -24,9 +24,14 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind, error, trace) -> None:
         for writer in self._writers.values():
-            writer.close()
+            try:
+                writer.close()
+            except tf.errors.OpError:
+                # What ended the run, a full disk perhaps, is not to be hidden by what follows it.
+                if kind is None:
+                    raise
 
     def scalars(self, split: str, values: dict[str, float], step: int) -> None:
         """Curves: one point each."""
