@@ -243,13 +243,13 @@ class Restorer(keras.Model):
         resampled = sample_rate != self.sample_rate
         if resampled:
             blocks = _resampled(blocks, sample_rate, self.sample_rate, channels)
-        rows, correct = channels, self._correct
+        rows, correct, plan = channels, self._correct, self.chunk_plan
         if gaps:
             # The marks travel beside the channels: what is lost is not what the samples there say,
             # but the correction is the difference to that.
             rows, correct = channels + 1, self._correct_marked
+            plan = dataclasses.replace(plan, batch_size=rows)
             blocks = _with_marks(blocks, gaps, self.sample_rate)
-        plan = dataclasses.replace(self.chunk_plan, batch_size=rows)
         corrections = process_in_chunks(blocks, correct, plan, rows)
         corrections = (block[:channels] for block in corrections)
         if resampled:

@@ -9,12 +9,13 @@ scores). Both are named by the same argument everywhere: `from_preset`, `--prese
 
 from __future__ import annotations
 
-import copy
 import difflib
+import errno
 import hashlib
 import importlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -160,6 +161,9 @@ def save_network(network, folder: str | os.PathLike, **metadata) -> None:
         network: A network of this package, built.
         folder: Where to; created if need be, files of an older save are replaced.
         **metadata: Further entries for `metadata.json`, such as `scores`.
+
+    Raises:
+        OSError: if the folder cannot be written to or has no space.
     """
     import keras
 
@@ -167,6 +171,9 @@ def save_network(network, folder: str | os.PathLike, **metadata) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = keras.saving.serialize_keras_object(network)
     write_text(folder / NETWORK_FILE, json.dumps(config, indent=2))
+    # HDF5 can end the process when the disk is full while it writes.
+    if shutil.disk_usage(folder).free < 5 * network.count_params() + 2**20:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     beside = folder / f".partial.{WEIGHTS_FILE}"
     network.save_weights(beside, overwrite=True)
     checksum = file_checksum(beside)
@@ -202,7 +209,6 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
         return found.make("network", **overrides)
     importlib.import_module(f"tfrestore.models.{found.family}.network")
     config = json.loads((found.folder / NETWORK_FILE).read_text("utf-8"))
-    config = copy.deepcopy(config)
     config["config"].update(overrides)
     network = keras.saving.deserialize_keras_object(config)
     if load_weights:

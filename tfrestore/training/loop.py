@@ -11,7 +11,6 @@ with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import logging
 import math
@@ -353,9 +352,6 @@ class TrainingRun:
         score = validation.get(self.trainer.monitor, float(step))
         if score > float(self.best):
             with self._writing("the best model"):
-                # HDF5 can end the process when the disk is full while it writes.
-                if shutil.disk_usage(self.folder).free < 5 * self.network.count_params() + 2**20:
-                    raise OSError(errno.ENOSPC, "")
                 self.restorer.save_to_preset(
                     self.folder,
                     preset=self.preset.name,
