@@ -10,8 +10,7 @@ Departures from the authors' code, each with the switch that brings theirs back:
   `batch_norm="inference"` does the same; the default, `"training"`, uses the statistics of the
   batch.
 - They feed the patches of one clip at a time, in file order. `order="file"` in the data section
-  with
-  58 patches per excerpt does the same; the default draws excerpts at random from all tracks.
+  with 58 patches per excerpt does the same; the default draws excerpts at random from all tracks.
 - They divide inputs and targets by two slightly different measured maxima. `input_scale` and
   `target_scale` of the restorer do the same; the default is 128, the largest magnitude that a
   full-scale signal can have behind a Hann window of 256.
