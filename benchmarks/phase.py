@@ -14,7 +14,7 @@ from keras import ops
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import DAMAGED_SHARES
 from tfrestore.data.gaps import waveform_gap_mask
-from tfrestore.evaluation.scoring import read_at_rate
+from tfrestore.evaluation.spectrogram_gaps import read_mono
 from tfrestore.restorer import Restorer
 
 SECONDS = 8
@@ -69,7 +69,7 @@ def main() -> None:
     }
     gains = {way: [] for way in ways}
     for index, track in enumerate(open_catalogue(options.data).require(options.split)):
-        waveform = read_at_rate(track, restorer.sample_rate)[None, : SECONDS * restorer.sample_rate]
+        waveform = read_mono(track, restorer.sample_rate)[None, : SECONDS * restorer.sample_rate]
         kept = waveform_gap_mask(
             waveform.shape[1], restorer.sample_rate, seed=0, index=index, shares=DAMAGED_SHARES
         )

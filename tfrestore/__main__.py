@@ -8,7 +8,8 @@ import sys
 COMMANDS = {
     "restore": "restore recordings: files, folders",
     "train": "train a model, or go on training one",
-    "evaluate": "score a model on degraded music, by genre",
+    "evaluate": "score models, or any tool's output, and print the tables",
+    "listening_test": "make a listening test as a web page, and report its results",
     "export": "write a model as a SavedModel for TensorFlow Serving",
     "degrade": "damage a recording on purpose, to try a model on",
     "presets": "list the built-in presets",
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"tfrestore {__version__}")
         return 0
     usage = ["usage: tfrestore COMMAND ...", "", "commands:"]
-    usage += [f"  {name:10s} {purpose}" for name, purpose in COMMANDS.items()]
+    usage += [f"  {name:14s} {purpose}" for name, purpose in COMMANDS.items()]
     usage += ["", "tfrestore COMMAND --help describes one. tfrestore --version prints the version."]
     if not arguments or arguments[0] in ("-h", "--help"):
         print("\n".join(usage))

@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from tfrestore.errors import InputError
+from tfrestore.errors import InputError, UsageError
 
 # Requests to end that would otherwise leave half-written files behind. Windows has no SIGHUP.
 _TERMINATIONS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -176,6 +176,32 @@ def seed(text: str) -> int:
     if not 0 <= number < 2**64:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**64 - 1")
     return number
+
+
+def named_folders(
+    texts: Iterable[str], option: str, reserved: Sequence[str] = ()
+) -> dict[str, str]:
+    """Folders by the names that they shall have in tables.
+
+    Args:
+        texts: Each `NAME=FOLDER`, or a folder, which is called by its own name.
+        option: The option they were given with, for messages.
+        reserved: Names that mean something else.
+
+    Raises:
+        UsageError: if two have one name, or one has a reserved name.
+    """
+    folders: dict[str, str] = {}
+    for text in texts:
+        name, separator, folder = text.partition("=")
+        if not separator or not name or os.sep in name:
+            name, folder = os.path.basename(os.path.abspath(text)), text
+        if name in folders or name in reserved:
+            raise UsageError(
+                f"{option}: the name {name!r} is taken; give {folder} another, as in a={folder}."
+            )
+        folders[name] = folder
+    return folders
 
 
 def make_parser(command: str, description: str, examples: str = "") -> argparse.ArgumentParser:

@@ -20,3 +20,7 @@ class UsageError(InputError):
 
 class AudioFileError(InputError):
     """A file of sound that cannot be read or written; other files are not affected by it."""
+
+
+class UndefinedMetricError(InputError):
+    """A metric has no value on these signals; the message is the reason, without naming a file."""

@@ -1,18 +1,30 @@
-"""`python -m tfrestore.evaluate`: scores a model on degraded music and prints the paper's table."""
+"""`python -m tfrestore.evaluate`: scores models, or any tool's output, and prints the tables."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfrestore.command_line import make_parser, run_command, seed
 from tfrestore.errors import InputError, UsageError
 
+if TYPE_CHECKING:
+    from tfrestore.evaluation.measurement import Measurement
+    from tfrestore.evaluation.models import ModelsEvaluation
+    from tfrestore.evaluation.pairs import PairsEvaluation
+    from tfrestore.evaluation.workers import Failure
+
 EXAMPLES = """\
   tfrestore evaluate --model runs/first --data demo
-  tfrestore evaluate --model runs/first --data ~/test --degradation gaps:waveform"""
+  tfrestore evaluate --model runs/a --model runs/b --data ~/test --degradation mp3:16 mp3:32
+  tfrestore evaluate --pairs originals/ mp3s/ ours=restored/ theirs=other/ --out comparison"""
 
 logger = logging.getLogger(__name__)
 
@@ -20,107 +32,238 @@ logger = logging.getLogger(__name__)
 def make_evaluate_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     from tfrestore.data.degradation import DESCRIPTION
+    from tfrestore.evaluation.rulers import CHOICES
 
     parser = make_parser(
         "evaluate",
-        "Degrade music, restore it, and score every patch of 128 by 128 against the original:\n"
-        "PSNR and NRMSE before and after, by genre. The table is printed and written as CSV and\n"
-        "JSON. "
-        "Numbers of different degradations are not comparable.",
+        "Score recordings against their originals before and after restoration: PSNR, NRMSE, SNR,\n"
+        "SI-SDR, SDR, LSD, MSE, multi-resolution STFT error, PEAQ and ViSQOL, by degradation and\n"
+        "genre. Either --model degrades music (--data) and restores it, or --pairs scores files\n"
+        "that any tool wrote. Tables (CSV, JSON, Markdown) and pictures go to --out.\n"
+        "\n"
+        "Files that differ in form are compared like this: the estimate is resampled to the\n"
+        "original's rate; different numbers of channels are mixed to one; of different lengths\n"
+        "the longer is cut at its end. What was done is said in scores.csv. An evaluation that\n"
+        "was interrupted goes on where it was when it is started again.",
         EXAMPLES,
     )
     parser.add_argument(
-        "--model", "--preset", dest="model", required=True, help="folder of a trained run"
+        "--model",
+        "--preset",
+        dest="models",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="folder of a trained run; may be repeated to compare models",
     )
-    parser.add_argument("--data", required=True, help="folder of intact music, fma:FOLDER, or demo")
-    parser.add_argument("--degradation", default="gaps:frames", help=DESCRIPTION)
+    parser.add_argument("--data", help="folder of intact music, fma:FOLDER, or demo")
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        metavar="FOLDER",
+        help="folders of originals, of degraded recordings, and of one or more restorations "
+        "([NAME=]FOLDER), in which files of one name belong together; NAME.x.wav and NAME.y.wav "
+        "are versions of NAME by a stochastic system",
+    )
+    parser.add_argument(
+        "--degradation",
+        nargs="+",
+        metavar="KIND",
+        help=f"one or more of {DESCRIPTION}; by default what the first model is made for",
+    )
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test", "all"),
         help="tracks to score; by default test of the demo corpus, of FMA, of a folder with splits "
         "and of the music the model was trained on, and all of any other folder",
     )
-    parser.add_argument("--seed", type=seed, default=0, help="decides the gaps")
+    parser.add_argument("--seed", type=seed, default=0, help="decides gaps and stochastic versions")
+    parser.add_argument(
+        "--candidates",
+        type=positive_integer,
+        default=20,
+        metavar="K",
+        help="versions of each recording by a stochastic model, of which the best and the mean are "
+        "reported",
+    )
+    parser.add_argument(
+        "--sample-rate",
+        type=positive_integer,
+        metavar="HZ",
+        help="bring the music to this rate before degrading it; by default to the models'",
+    )
+    parser.add_argument(
+        "--mono", action="store_true", help="mix the music to one channel before degrading it"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=positive_number,
+        help="score so many seconds out of the middle of each recording; by default all of it",
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help=f"some of {', '.join(CHOICES)}; default all"
+    )
+    parser.add_argument(
+        "--jobs", type=positive_integer, help="processor cores to use; by default all"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=2,
+        metavar="N",
+        help="recordings to draw spectrograms of",
+    )
     parser.add_argument(
         "--out",
-        metavar="STEM",
-        help="tables are STEM.csv and STEM.json; by default in the model's folder",
+        metavar="FOLDER",
+        help="where the report goes; by default evaluation-DEGRADATION in the model's folder, and "
+        "evaluation for pairs",
     )
     return parser
 
 
+def positive_integer(text: str) -> int:
+    """The type of options that count something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """The type of options that measure something."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return number
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
-    from tfrestore.data.catalogue import open_catalogue
-    from tfrestore.data.degradation import parse_degradation
-    from tfrestore.models.presets import find_preset
+    # One process per core, each with one thread: what the processes start is told through the
+    # environment, before NumPy is loaded.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    evaluation = _prepare(options)
+    folder = Path(options.out or evaluation.default_folder)
+    found, failures, pictures = _measure(evaluation, folder, options)
+    if not found:
+        raise InputError(f"{evaluation.source}: none of its recordings could be scored.")
+    _report(evaluation, folder, found, pictures)
+    if failures:
+        names = ", ".join(dict.fromkeys(each.subject.track for each in failures))
+        print(
+            f"tfrestore evaluate: {len(failures)} recordings could not be scored: {names}",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
 
-    degradation = parse_degradation(options.degradation)
-    find_preset(options.model)
-    catalogue = open_catalogue(options.data)
-    split = options.split or default_split(options.data, options.model)
-    tracks = catalogue.require(split)
 
-    from tfrestore.evaluation.scoring import score_track
-    from tfrestore.evaluation.tables import format_table, make_table, write_tables
+def _prepare(options: argparse.Namespace) -> PairsEvaluation | ModelsEvaluation:
+    """What is to be evaluated, by the options."""
+    from tfrestore.evaluation.rulers import parse_choices
+
+    choices = parse_choices(options.metrics)
+    if bool(options.pairs) == bool(options.models):
+        raise UsageError(
+            "give either --model, with --data, or --pairs; --help has an example of both."
+        )
+    if options.pairs:
+        from tfrestore.evaluation.pairs import PairsEvaluation
+
+        return PairsEvaluation(options.pairs, choices, options.seconds)
+    if options.data is None:
+        raise UsageError("--model needs --data: a folder of intact music, or demo.")
+    from tfrestore.evaluation.models import ModelsEvaluation
+
+    return ModelsEvaluation(
+        options.models,
+        options.data,
+        options.split,
+        options.degradation,
+        choices,
+        seed=options.seed,
+        candidates=options.candidates,
+        seconds=options.seconds,
+        mono=options.mono,
+        sample_rate=options.sample_rate,
+    )
+
+
+def _measure(
+    evaluation: PairsEvaluation | ModelsEvaluation, folder: Path, options: argparse.Namespace
+) -> tuple[list[Measurement], list[Failure], dict]:
+    """Measures what an earlier, interrupted evaluation has not; says what could not be."""
+    from tfrestore.evaluation.spectrograms import Spectrograms
+    from tfrestore.evaluation.unfinished import UnfinishedEvaluation
+    from tfrestore.evaluation.workers import Failure
     from tfrestore.progress import progress_bars
-    from tfrestore.restorer import Restorer
 
-    restorer = Restorer.from_preset(options.model)
-    scores, failed = [], []
-    with progress_bars() as bars:
-        bar = bars.add_task("scoring", total=len(tracks), note="")
-        for index, track in enumerate(tracks):
-            bars.update(bar, note=track.path.name)
-            try:
-                scored = score_track(
-                    restorer,
-                    track,
-                    degradation,
-                    options.seed,
-                    index,
-                    progress=lambda done, i=index: bars.update(bar, completed=i + done),
-                )
-                scores.append((track.genre, scored))
-            except UsageError:
-                # A bit rate that does not exist, say, is no fault of the track.
-                raise
-            except InputError as error:
-                logger.error("%s", error)
-                failed.append(track)
-            bars.update(bar, completed=index + 1)
-    if not scores:
-        raise InputError(f"{options.data}: none of its {len(tracks)} tracks could be scored.")
-    heading = {
-        "model": options.model,
-        "data": options.data,
-        "split": split,
-        "degradation": degradation.name,
-        "seed": options.seed,
-    }
-    rows = make_table(scores)
-    stem = options.out or f"{options.model}/evaluation-{degradation.name.replace(':', '-')}"
+    settings = {**evaluation.heading, "metrics": evaluation.choices}
+    with _explained(folder):
+        unfinished = UnfinishedEvaluation(folder, settings, evaluation.files)
+    found = {each.subject: each for each in unfinished.measurements}
+    if found:
+        logger.info(
+            "going on: %d of %d recordings were scored before", len(found), evaluation.count
+        )
+    failures, spectrograms, finished = (
+        list(evaluation.failures),
+        Spectrograms(options.pictures),
+        False,
+    )
+    for failure in failures:
+        logger.error("%s", failure.reason)
     try:
-        paths = write_tables(Path(stem), heading, rows)
+        with progress_bars() as bars:
+            bar = bars.add_task("scoring", total=evaluation.count, completed=len(found), note="")
+            jobs = options.jobs or available_cores()
+            for outcome in evaluation.outcomes(jobs, unfinished.lacks, spectrograms.watch):
+                if isinstance(outcome, Failure):
+                    logger.error("%s", outcome.reason)
+                    failures.append(outcome)
+                else:
+                    unfinished.add(outcome)
+                    found[outcome.subject] = outcome
+                bars.update(bar, completed=len(found), note=outcome.subject.track)
+        finished = True
+    finally:
+        unfinished.close(finished)
+    return list(found.values()), failures, spectrograms.pictures()
+
+
+def _report(
+    evaluation: PairsEvaluation | ModelsEvaluation,
+    folder: Path,
+    measurements: list[Measurement],
+    pictures: dict,
+) -> None:
+    from tfrestore.evaluation.layout import format_screen
+    from tfrestore.evaluation.report import write_report
+    from tfrestore.evaluation.tables import in_order, make_comparisons, make_rows
+
+    measurements = in_order(measurements, list(evaluation.systems))
+    rows, comparisons = make_rows(measurements), make_comparisons(measurements)
+    with _explained(folder):
+        path = write_report(folder, evaluation.heading, measurements, rows, comparisons, pictures)
+    print(", ".join(f"{name}: {value}" for name, value in evaluation.heading.items()))
+    print(format_screen(rows, comparisons))
+    print(f"\nwritten to {path} and beside it")
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UsageError(f"{stem}: cannot be written ({error.strerror}); choose --out.") from None
-    print(", ".join(f"{name}: {value}" for name, value in heading.items()))
-    print(format_table(rows))
-    print("written to", " and ".join(map(str, paths)))
-    if failed:
-        names = ", ".join(str(track.path) for track in failed)
-        print(f"tfrestore evaluate: {len(failed)} tracks failed: {names}", file=sys.stderr)
-    return 1 if failed else 0
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose --out.") from None
 
 
-def default_split(data: str, model: str) -> str:
-    """The split that is scored when none is asked for; see the option's help."""
-    from tfrestore.models.presets import find_preset
-
-    trained_on = find_preset(model).config.get("catalogue")
-    has_splits = data == "demo" or data.startswith("fma:") or (Path(data) / "test").is_dir()
-    same = trained_on is not None and Path(trained_on).resolve() == Path(data).resolve()
-    return "test" if has_splits or same or (Path(data) / "fma_metadata").is_dir() else "all"
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Pictures of sound: spectrograms above each other, as arrays and as PNG files."""
+"""Pictures as arrays and as PNG files; of sound, spectrograms above each other."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ def spectrogram_picture(
     Returns:
         uint8 `(height, width, 3)`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 2.2 * len(waveforms) + 0.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = make_figure(9, 2.2 * len(waveforms) + 0.4)
     axes = figure.subplots(len(waveforms), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (title, waveform) in zip(axes, waveforms.items(), strict=True):
         image = axis.imshow(
@@ -45,8 +41,23 @@ def spectrogram_picture(
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_picture(figure)
+
+
+def make_figure(width: float, height: float):
+    """An empty Matplotlib figure that needs no screen; width and height in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_picture(figure) -> np.ndarray:
+    """A figure as uint8 `(height, width, 3)`."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def spectrogram_db(

@@ -61,6 +61,13 @@ class Restorer(keras.Model):
     #: Whether lost stretches may be named by the caller; they arrive as NaN samples.
     accepts_gaps = False
 
+    #: Whether one recording can be restored in several ways: `restore` then also takes `seed`, an
+    #: integer, and `candidate`, the number of the version, from 1.
+    is_stochastic = False
+
+    #: What `evaluate` does to the music if it is not told.
+    default_degradation = "mp3:32"
+
     def __init__(self, network, *, sample_rate: int, chunk_seconds: float = 8.0, **kwargs):
         super().__init__(**kwargs)
         self.network = network

@@ -1,10 +1,19 @@
+import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio
 
 from tfrestore.errors import InputError
 from tfrestore.metrics import nrmse, psnr
-from tfrestore.metrics.spectral import mean_without_infinities, spectral_convergence
+from tfrestore.metrics.spectral import (
+    magnitude_patches,
+    mean_without_infinities,
+    spectral_convergence,
+)
+from tfrestore.models.inpainter.network import UNet
+from tfrestore.models.inpainter.restorer import InpainterRestorer
 
 
 def patches(*shape, seed=0):
@@ -77,3 +86,44 @@ def test_different_shapes_are_refused_in_one_line():
             ruler(np.ones((2, 3)), np.ones((3, 2)))
         with pytest.raises(InputError, match="frames, bins"):
             ruler(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"target_scale": 127.98652649}])
+def test_patches_of_a_waveform_are_those_that_the_inpainter_is_scored_on(arguments):
+    restorer = InpainterRestorer(UNet(filters=4, depth=2), **arguments)
+    rng = np.random.default_rng(0)
+    waveform = (0.2 * rng.standard_normal(60_000)).astype("float32")
+    theirs = restorer.patch_magnitudes(waveform[None], frames=128)
+    theirs = keras.ops.convert_to_numpy(restorer.normalise(theirs, restorer.target_scale))[..., 0]
+    ours = magnitude_patches(waveform, scale=restorer.target_scale, offset=restorer.offset)
+    assert ours.shape == theirs.shape == (7, 128, 128)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_allclose(psnr(ours, 0.9 * ours), psnr(theirs, 0.9 * theirs), rtol=1e-5)
+
+
+def test_full_scale_is_one_and_silence_is_the_offset():
+    patches = magnitude_patches(np.ones(8384))
+    assert patches.max() == pytest.approx(1.001, abs=1e-5)
+    assert (magnitude_patches(np.zeros(8384)) == 0.001).all()
+    # A tone on bin 40 of 255 and of amplitude 0.5 has a quarter of the window's sum there.
+    tone = 0.5 * np.cos(2 * np.pi * 40 / 255 * np.arange(8384))
+    patch = magnitude_patches(tone, offset=0)[0]
+    assert (patch.argmax(axis=1) == 40).all()
+    np.testing.assert_allclose(patch[:, 40], 0.25, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 40_000), st.sampled_from([(), (1,), (2, 3), (0,)]))
+def test_there_is_a_patch_for_every_128_whole_frames(samples, leading):
+    waveform = np.full((*leading, samples), 0.1, "float32")
+    frames = max(0, 1 + (samples - 256) // 64)
+    assert magnitude_patches(waveform).shape == (*leading, frames // 128, 128, 128)
+
+
+def test_a_recording_in_parts_has_the_patches_of_the_whole():
+    waveform = np.random.default_rng(0).standard_normal((2, 300_000))
+    whole = magnitude_patches(waveform)
+    assert whole.shape == (2, 36, 128, 128)
+    for patch in (0, 17, 35):
+        part = waveform[:, patch * 8192 : patch * 8192 + 8384]
+        np.testing.assert_allclose(magnitude_patches(part)[:, 0], whole[:, patch], atol=1e-12)

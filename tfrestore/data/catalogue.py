@@ -152,9 +152,8 @@ def open_catalogue(data: str | Path) -> Catalogue:
 def open_folder(folder: Path, source: str | None = None) -> Catalogue:
     """All audio files in a folder and its sub-folders, sorted by path; hidden ones are left out.
 
-    A track's identity is its path below the folder without suffix, its letters composed (Unicode
-    NFC), with forward slashes. Its hash decides the split (`split_of`), so that neither adding
-    other files nor moving the whole folder changes the split of a track. Where there is a
+    A track's identity is its `track_name`. Its hash decides the split (`split_of`), so that neither
+    adding other files nor moving the whole folder changes the split of a track. Where there is a
     sub-folder named train, that one and those named val, valid or validation, and test decide
     instead, and only what is in them belongs to the catalogue; so too where all of the music is in
     such sub-folders. The genre is the first sub-folder below (not counting those), else the part of
@@ -177,7 +176,7 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
             if parts[0] not in split_folders:
                 continue
             split, parts = SPLIT_FOLDERS[parts[0].lower()], parts[1:]
-        track_id = unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+        track_id = track_name(path)
         if len(parts) > 1:
             genre = parts[0]
         else:
@@ -193,6 +192,15 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
             ", ".join(sorted(split_folders)),
         )
     return Catalogue(read_tracks(entries, source), source)
+
+
+def track_name(path: Path) -> str:
+    """The name of a recording by its path below the folder it belongs to: without the suffix.
+
+    Its letters are composed (Unicode NFC), whichever way the file system writes them, and its
+    slashes are forward ones.
+    """
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
 def _split_folders(paths: list[Path]) -> set[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfrestore.audio.mpeg_frames import ALL_BIT_RATES
 from tfrestore.data.gaps import GAP_KINDS, waveform_gaps
 from tfrestore.errors import UsageError
 
@@ -35,6 +36,11 @@ class Degradation:
     kbit_per_second: int = 0
 
     @property
+    def is_spectral(self) -> bool:
+        """Whether it exists in a magnitude spectrogram only."""
+        return self.family == "gaps" and self.kind != "waveform"
+
+    @property
     def name(self) -> str:
         """As the user writes it."""
         return f"{self.family}:{self.kind or self.kbit_per_second}"
@@ -56,7 +62,7 @@ class Degradation:
             from tfrestore.audio.mp3 import mp3_round_trip
 
             return mp3_round_trip(waveform, sample_rate, self.kbit_per_second)
-        if self.kind != "waveform":
+        if self.is_spectral:
             raise UsageError(
                 f"{self.name} exists in a spectrogram only; gaps:waveform is what a recording has."
             )
@@ -68,14 +74,19 @@ class Degradation:
 
 
 def parse_degradation(name: str) -> Degradation:
-    """The degradation of a name such as `gaps:frames` or `mp3:32`.
+    """The degradation of a name such as `gaps:frames` or `mp3:32`; `gaps` is `gaps:waveform`.
 
     Raises:
         UsageError: if there is none of that name; the message says which there are.
     """
     family, _, detail = name.partition(":")
+    if name == "gaps":
+        detail = "waveform"
     if family == "gaps" and detail in GAP_KINDS:
         return Degradation("gaps", kind=detail)
-    if family == "mp3" and detail.isdigit():
+    if family == "mp3" and detail.isdecimal():
+        if int(detail) not in ALL_BIT_RATES:
+            rates = ", ".join(map(str, ALL_BIT_RATES))
+            raise UsageError(f"{name}: MP3 has no such bit rate; choose one of {rates} kbit/s.")
         return Degradation("mp3", kbit_per_second=int(detail))
     raise UsageError(f"there is no degradation {name!r}; give {DESCRIPTION}.")

@@ -1,121 +1,112 @@
-"""Scores of a restorer, patch by patch, as Serra et al. (WebMedia 2021) define them.
+"""Laying rulers on a pair of recordings.
 
-Every recording is cut into patches of 128 frames by 128 bins. PSNR and NRMSE of a patch are taken
-on normalised magnitudes, of the degraded patch and of the restored one, against the intact one.
+PSNR and NRMSE are laid on every patch of 128 by 128 magnitudes at 16 kHz (Serra et al.), PEAQ and
+ViSQOL on the recording as it is, and all others on the mean of its channels. A ruler that has no
+value on a recording says why; it never makes one up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from keras import ops
 
-from tfrestore.audio.files import AudioReader
-from tfrestore.audio.resampling import StreamResampler
-from tfrestore.data.catalogue import Track
-from tfrestore.data.degradation import Degradation
-from tfrestore.data.gaps import PATCH_SHAPE, gap_mask
-from tfrestore.metrics.spectral import nrmse, psnr
-from tfrestore.restorer import Restorer
+from tfrestore import metrics
+from tfrestore.audio.resampling import resample
+from tfrestore.errors import UndefinedMetricError
+from tfrestore.evaluation.rulers import CHOICES
 
-#: Patches that go through a network at once.
-PATCHES_PER_BATCH = 32
+#: Hz at which the inpainter's authors cut patches.
+PATCH_SAMPLE_RATE = 16000
+
+#: Samples that a recording needs for all rulers that compare short-time spectra.
+LONGEST_FRAME = 2048
 
 
 @dataclass(frozen=True)
-class PatchScores:
-    """The scores of a recording's patches, each array `(patches,)`.
+class Score:
+    """What a ruler says of one recording.
 
     Attributes:
-        psnr_degraded: dB, of the degraded patches; infinite where nothing was lost.
-        psnr_restored: dB, of the restored patches.
-        nrmse_degraded: Of the degraded patches.
-        nrmse_restored: Of the restored patches.
+        values: float64 `(items,)`: one per patch for PSNR and NRMSE, and otherwise a single one.
+            Infinite where reference and estimate are equal, NaN where the ruler has no value.
+        reason: Why it has none; empty where it has.
     """
 
-    psnr_degraded: np.ndarray
-    psnr_restored: np.ndarray
-    nrmse_degraded: np.ndarray
-    nrmse_restored: np.ndarray
+    values: np.ndarray
+    reason: str = ""
+
+    @property
+    def summary(self) -> float:
+        """The recording's own number: the mean of its finite values, infinite where all are."""
+        finite = self.values[np.isfinite(self.values)]
+        if finite.size:
+            return float(finite.mean())
+        infinite = self.values[np.isinf(self.values)]
+        return float(infinite[0]) if infinite.size else float("nan")
 
 
-def read_at_rate(track: Track, sample_rate: int) -> np.ndarray:
-    """A recording mixed to mono at another rate, float32 `(samples,)`."""
-    with AudioReader(track.path) as reader:
-        resampler = StreamResampler(track.sample_rate, sample_rate, 1)
-        parts = [
-            resampler.process(block.mean(axis=0, keepdims=True))
-            for block in reader.blocks(track.sample_rate)
-        ]
-        return np.concatenate([*parts, resampler.finish()], axis=1)[0]
-
-
-def score_track(
-    restorer: Restorer,
-    track: Track,
-    degradation: Degradation,
-    seed: int,
-    index: int,
-    progress: Callable[[float], None] | None = None,
-) -> PatchScores:
-    """Degrades a recording, restores it, and scores every patch.
-
-    Spectrogram gaps are put into the patches and restored patch by patch, as in the paper. Other
-    degradations are put into the waveform, which is restored as `restore` does it.
+def score_waveforms(
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, choices: Sequence[str]
+) -> dict[str, Score]:
+    """Lays rulers on a recording.
 
     Args:
-        restorer: an inpainter's restorer.
-        track: the intact recording.
-        degradation: what to do to it.
-        seed: decides the gaps.
-        index: number of the track, so that tracks have different gaps.
-        progress: called with the fraction done.
+        reference: float32 `(channels, samples)`.
+        estimate: Of the same shape.
+        sample_rate: Hz of both.
+        choices: Keys of `CHOICES`.
+
+    Returns:
+        A score for every ruler of the choices, by its name in `RULERS`.
     """
-    waveform = read_at_rate(track, restorer.sample_rate)
-    if degradation.family == "gaps" and degradation.kind != "waveform":
-        triples = _gapped_patches(restorer, waveform, degradation.kind, seed, index)
-    else:
-        degraded = degradation.degrade(waveform[None], restorer.sample_rate, seed, index)[0]
-        restored = restorer.restore(degraded, restorer.sample_rate)
-        triples = zip(
-            *(_patches(restorer, each) for each in (waveform, degraded, restored)), strict=True
-        )
-    batches = []
-    for reference, before, after in triples:
-        reference, before, after = (
-            restorer.normalise(each, restorer.target_scale)[..., 0]
-            for each in (reference, before, after)
-        )
-        batches.append(
-            [score(reference, each) for score in (psnr, nrmse) for each in (before, after)]
-        )
-        if progress:
-            frames = len(batches) * PATCHES_PER_BATCH * PATCH_SHAPE[0]
-            progress(min(1.0, frames * restorer.hop_length / len(waveform)))
-    return PatchScores(*(np.concatenate(column) for column in zip(*batches, strict=True)))
+    scores: dict[str, Score] = {}
+    mono = np.stack([reference.mean(axis=0), estimate.mean(axis=0)]).astype(np.float64)
+    if "psnr" in choices or "nrmse" in choices:
+        scores |= _score_patches(mono, sample_rate, choices)
+    for choice in choices:
+        if choice in ("psnr", "nrmse"):
+            continue
+        try:
+            if choice == "peaq":
+                score = metrics.peaq(reference, estimate, sample_rate)
+                values = {"odg": score.odg, "di": score.di, **score.variables}
+            elif choice == "visqol":
+                values = {choice: metrics.visqol(reference, estimate, sample_rate)}
+            else:
+                values = {choice: _defined(getattr(metrics, choice)(*mono), mono)}
+            scores |= {name: Score(np.array([value])) for name, value in values.items()}
+        except UndefinedMetricError as error:
+            undefined = Score(np.array([np.nan]), str(error))
+            scores |= dict.fromkeys(CHOICES[choice], undefined)
+    return {name: scores[name] for choice in choices for name in CHOICES[choice]}
 
 
-def _gapped_patches(restorer, waveform, kind, seed, index):
-    """Batches of intact, gapped and restored patches."""
-    number = index << 32
-    for reference in _patches(restorer, waveform):
-        mask = gap_mask(kind, seed, number, len(reference))
-        number += len(reference)
-        degraded = reference * mask
-        yield reference, degraded, ops.convert_to_numpy(restorer.restore_magnitude(degraded))
+def _score_patches(mono, sample_rate, choices):
+    """PSNR and NRMSE of every patch of 128 by 128."""
+    rows = resample(mono.astype(np.float32), sample_rate, PATCH_SAMPLE_RATE)
+    patches = [metrics.magnitude_patches(row) for row in rows]
+    names = [name for name in ("psnr", "nrmse") if name in choices]
+    if not len(patches[0]):
+        undefined = Score(np.array([np.nan]), "the recording is shorter than a patch, 0.524 s")
+        return dict.fromkeys(names, undefined)
+    return {name: Score(getattr(metrics, name)(*patches)) for name in names}
 
 
-def _patches(restorer, waveform: np.ndarray) -> Iterator[np.ndarray]:
-    """Batches of magnitude patches `(patches, frames, bins)`; a short recording ends in silence."""
-    frames = PATCH_SHAPE[0]
-    stride = PATCHES_PER_BATCH * frames * restorer.hop_length
-    overlap = restorer.frame_length - restorer.hop_length
-    shortest = frames * restorer.hop_length + overlap
-    waveform = np.pad(waveform, (0, max(0, shortest - len(waveform))))
-    for start in range(0, max(1, len(waveform) - shortest + 1), stride):
-        part = waveform[start : start + stride + overlap]
-        patches = ops.convert_to_numpy(restorer.patch_magnitudes(part[None], frames))
-        if len(patches):
-            yield patches
+def _defined(value, mono) -> float:
+    if np.isnan(value):
+        raise UndefinedMetricError(_reason(mono))
+    return float(value)
+
+
+def _reason(mono) -> str:
+    """Why a ruler that compares samples has no value."""
+    if not np.isfinite(mono).all():
+        return "there are samples that are not finite numbers"
+    for name, waveform in zip(("reference", "estimate"), mono, strict=True):
+        if not waveform.any():
+            return f"the {name} is silent"
+    if mono.shape[1] < LONGEST_FRAME:
+        return f"the recording is shorter than {LONGEST_FRAME} samples"
+    return "a signal is constant"

@@ -5,7 +5,20 @@
 
 from importlib import import_module
 
-_MODULES = {"psnr": "spectral", "nrmse": "spectral"}
+_MODULES = {
+    "log10_lsd": "short_time",
+    "lsd": "short_time",
+    "magnitude_patches": "spectral",
+    "multi_resolution_stft_error": "short_time",
+    "nrmse": "spectral",
+    "peaq": "peaq_basic",
+    "psnr": "spectral",
+    "sdr": "waveform",
+    "si_sdr": "waveform",
+    "snr": "waveform",
+    "sqrt_power_mse": "short_time",
+    "visqol": "visqol_audio",
+}
 __all__ = sorted(_MODULES)
 
 

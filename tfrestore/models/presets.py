@@ -147,7 +147,8 @@ def read_metadata(folder: Path) -> dict:
 def write_text(path: Path, text: str) -> None:
     """Writes a small text file so that it is complete or not there."""
     beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, "utf-8")
+    # A file name that is not valid UTF-8 comes out as the bytes it is.
+    beside.write_text(text, "utf-8", "surrogateescape")
     os.replace(beside, path)
 
 

@@ -58,6 +58,7 @@ class InpainterRestorer(Restorer):
     """
 
     accepts_gaps = True
+    default_degradation = "gaps:frames"
 
     def __init__(
         self,

@@ -1,0 +1,129 @@
+"""The pictures of an evaluation: violins, frequency profiles, and spectrograms.
+
+Violins of every ruler are Figure 4 of Lattner & Nistal, frequency profiles their Figure 5.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfrestore.evaluation.frequency_profile import BANDS, HIGHEST_FREQUENCY
+from tfrestore.evaluation.measurement import Measurement
+from tfrestore.evaluation.rulers import PEAQ_VARIABLES, RULERS
+from tfrestore.evaluation.tables import systems_of, values_of
+from tfrestore.pictures import figure_picture, make_figure
+
+_COLOURS = ("#8a8a8a", "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#975a16")
+
+
+def violin_picture(measurements: Sequence[Measurement]) -> np.ndarray | None:
+    """How the values of every ruler are distributed, by system and degradation.
+
+    A bar in a violin is the mean; fewer than three values are drawn as points.
+
+    Returns:
+        uint8 `(height, width, 3)`; `None` where no ruler gave a finite value.
+    """
+    rulers = [name for name in RULERS if name not in PEAQ_VARIABLES]
+    drawn = {name: values_of(measurements, name) for name in rulers}
+    drawn = {name: groups for name, groups in drawn.items() if any(groups.values())}
+    if not drawn:
+        return None
+    systems = systems_of(measurements)
+    columns = min(4, len(drawn))
+    lines = math.ceil(len(drawn) / columns)
+    degradations = list(dict.fromkeys(degradation for degradation, _ in next(iter(drawn.values()))))
+    width = 2.2 + 0.35 * len(systems) * len(degradations)
+    figure = make_figure(columns * width, lines * 2.8 + 0.5)
+    for place, (name, groups) in enumerate(drawn.items(), start=1):
+        axis = figure.add_subplot(lines, columns, place)
+        ruler = RULERS[name]
+        axis.set_title(f"{ruler.label} {ruler.arrow}", loc="left", fontsize="medium")
+        centres = []
+        for block, degradation in enumerate(degradations):
+            start = block * (len(systems) + 1)
+            centres.append(start + (len(systems) - 1) / 2)
+            for offset, system in enumerate(systems):
+                values = groups.get((degradation, system), [])
+                _violin(axis, values, start + offset, _colour(offset))
+        axis.set_xticks(centres, degradations if len(degradations) > 1 else [degradations[0]])
+        axis.grid(axis="y", alpha=0.3)
+    _legend(figure, systems)
+    return figure_picture(figure)
+
+
+def profile_picture(measurements: Sequence[Measurement]) -> np.ndarray | None:
+    """Mean power by frequency of the originals and of every system's versions.
+
+    Returns:
+        uint8 `(height, width, 3)`; `None` where no waveform was measured.
+    """
+    degradations = list(dict.fromkeys(each.subject.degradation for each in measurements))
+    panels = {}
+    for degradation in degradations:
+        chosen = [m for m in measurements if m.subject.degradation == degradation and m.profiles]
+        if chosen:
+            panels[degradation] = chosen
+    if not panels:
+        return None
+    systems = systems_of(measurements)
+    figure = make_figure(8, 3.2 * len(panels) + 0.4)
+    kilohertz = (np.arange(BANDS) + 0.5) * HIGHEST_FREQUENCY / BANDS / 1000
+    for place, (degradation, chosen) in enumerate(panels.items(), start=1):
+        axis = figure.add_subplot(len(panels), 1, place)
+        originals = {each.subject.track: each.profiles[0] for each in chosen}
+        axis.plot(kilohertz, _mean_profile(originals.values()), color="black", linewidth=1.2)
+        for offset, system in enumerate(systems):
+            profiles = [each.profiles[1] for each in chosen if each.subject.system == system]
+            if profiles:
+                axis.plot(kilohertz, _mean_profile(profiles), color=_colour(offset), linewidth=1.2)
+        axis.set_title(degradation, loc="left", fontsize="medium", parse_math=False)
+        axis.set_ylabel("dB per Hz")
+        axis.set_xlim(0, HIGHEST_FREQUENCY / 1000)
+        axis.grid(alpha=0.3)
+    axis.set_xlabel("kHz")
+    _legend(figure, ["original", *systems], ["black", *map(_colour, range(len(systems)))])
+    return figure_picture(figure)
+
+
+def _violin(axis, values, position: float, colour: str) -> None:
+    if len(values) > 2 and np.ptp(values) > 0:
+        parts = axis.violinplot([values], [position], widths=0.85, showmeans=True)
+        for body in parts["bodies"]:
+            body.set_facecolor(colour)
+            body.set_alpha(0.5)
+        for name in ("cmeans", "cmins", "cmaxes", "cbars"):
+            parts[name].set_color(colour)
+            parts[name].set_linewidth(1)
+    else:
+        axis.plot([position] * len(values), values, "o", color=colour, markersize=4)
+
+
+def _mean_profile(profiles) -> np.ndarray:
+    with warnings.catch_warnings():
+        # A band in which no recording has power stays empty.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanmean(list(profiles), axis=0)
+
+
+def _legend(figure, names, colours=None) -> None:
+    from matplotlib.lines import Line2D
+
+    colours = colours or [_colour(place) for place in range(len(names))]
+    # An underscore in front would hide a name from the legend.
+    figure.legend(
+        [Line2D([], [], color=colour, linewidth=3) for colour in colours],
+        [str(name) for name in names],
+        loc="outside upper right",
+        ncols=len(names),
+        frameon=False,
+        fontsize="small",
+    )
+
+
+def _colour(place: int) -> str:
+    return _COLOURS[place % len(_COLOURS)]

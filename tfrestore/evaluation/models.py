@@ -1,0 +1,140 @@
+"""The evaluation of models: music is degraded, restored by each of them, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tfrestore.command_line import named_folders
+from tfrestore.data.catalogue import open_catalogue
+from tfrestore.data.degradation import parse_degradation
+from tfrestore.evaluation.measurement import DEGRADED, Measurement, Subject
+from tfrestore.evaluation.restorations import Restorations
+from tfrestore.evaluation.spectrogram_gaps import measure_gapped_patches
+from tfrestore.evaluation.workers import Failure, Task, measure_all
+from tfrestore.models.presets import METADATA_FILE, find_preset
+from tfrestore.restorer import Restorer
+
+
+class ModelsEvaluation:
+    """The evaluation of one model or more on music.
+
+    Args:
+        models: Folders of trained runs, each `FOLDER` or `NAME=FOLDER`.
+        data: What `open_catalogue` takes.
+        split: Of the catalogue; `None` chooses, see `default_split`.
+        degradations: Their names; `None` for what the first model is made for.
+        choices: Metrics, keys of `tfrestore.evaluation.rulers.CHOICES`.
+        seed: Decides where gaps are, and what stochastic models make.
+        candidates: How many versions a stochastic model makes of each recording.
+        seconds: How much of a recording's middle to take; `None` for all.
+        mono: Whether to mix the music to one channel first.
+        sample_rate: Hz that the music is brought to first; `None` for the models' own.
+
+    Raises:
+        UsageError: if a model, the data or a degradation cannot be used.
+    """
+
+    failures: Sequence[Failure] = ()
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        data: str,
+        split: str | None,
+        degradations: Sequence[str] | None,
+        choices: Sequence[str],
+        *,
+        seed: int,
+        candidates: int,
+        seconds: float | None,
+        mono: bool,
+        sample_rate: int | None,
+    ):
+        # What is quickly found to be wrong is told before TensorFlow is loaded.
+        folders = named_folders(models, "--model", reserved=[DEGRADED])
+        presets = {name: find_preset(folder) for name, folder in folders.items()}
+        self.degradations = [parse_degradation(name) for name in degradations or ()]
+        catalogue = open_catalogue(data)
+        split = split or default_split(data, next(iter(folders.values())))
+        self.tracks = catalogue.require(split)
+        self.source = data
+        self.choices = choices
+        self.restorations = Restorations(
+            {name: Restorer.from_preset(folder) for name, folder in folders.items()},
+            seed=seed,
+            candidates=candidates,
+            seconds=seconds,
+            mono=mono,
+            sample_rate=sample_rate,
+        )
+        first = next(iter(self.restorations.restorers.values()))
+        self.degradations = self.degradations or [parse_degradation(first.default_degradation)]
+        self._model_files = [
+            preset.folder / METADATA_FILE for preset in presets.values() if preset.folder
+        ]
+        self.heading = {
+            "models": " ".join(f"{name}={folder}" for name, folder in folders.items()),
+            "data": data,
+            "split": split,
+            "degradations": " ".join(each.name for each in self.degradations),
+            "seed": seed,
+            "sample_rate": self.restorations.rate,
+            "channels": "mono" if mono else "as they are",
+            "seconds": "all" if seconds is None else seconds,
+        }
+        names = "+".join(each.name.replace(":", "-") for each in self.degradations)
+        beside = next(iter(folders.values())) if len(folders) == 1 and self._model_files else "."
+        self.default_folder = f"{beside}/evaluation-{names}"
+
+    @property
+    def systems(self) -> list[str]:
+        """The columns of tables, in their order."""
+        return [DEGRADED, *self.restorations.restorers]
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything that is read; a model's metadata holds the checksum of its weights."""
+        return [*self._model_files, *(track.path for track in self.tracks)]
+
+    @property
+    def count(self) -> int:
+        """How many versions there are to measure."""
+        return sum(
+            len(self.restorations.subjects(track, degradation))
+            for track in self.tracks
+            for degradation in self.degradations
+        )
+
+    def outcomes(
+        self,
+        jobs: int,
+        wanted: Callable[[Subject], bool],
+        watch: Callable[[Iterable[Task | Failure]], Iterable[Task | Failure]],
+    ) -> Iterator[Measurement | Failure]:
+        """Degrades, restores and measures.
+
+        Args:
+            jobs: Processes that measure; the restoring is done in this one.
+            wanted: Which versions are still to be measured.
+            watch: Is shown the versions and passes them on.
+        """
+        for degradation in self.degradations:
+            if degradation.is_spectral:
+                yield from measure_gapped_patches(
+                    self.restorations, self.tracks, degradation, self.choices, wanted
+                )
+            else:
+                tasks = self.restorations.all_tasks(self.tracks, degradation, wanted)
+                yield from measure_all(watch(tasks), self.choices, jobs)
+
+
+def default_split(data: str, model: str) -> str:
+    """The split that is scored when none is asked for.
+
+    It is `test` where the music has splits or the model was trained on it, and `all` elsewhere.
+    """
+    trained_on = find_preset(model).config.get("catalogue")
+    has_splits = data == "demo" or data.startswith("fma:") or (Path(data) / "test").is_dir()
+    same = trained_on is not None and Path(trained_on).resolve() == Path(data).resolve()
+    return "test" if has_splits or same or (Path(data) / "fma_metadata").is_dir() else "all"

@@ -1,0 +1,96 @@
+"""Measuring on all cores: a pool of processes that each measure one recording at a time.
+
+The processes are started afresh (spawned): a fork of a process in which TensorFlow or a BLAS runs
+threads can hang. They load neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from tfrestore.errors import InputError
+from tfrestore.evaluation.measurement import Measurement, Recording, Subject, measure
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker gets: see `tfrestore.evaluation.measurement.measure`."""
+
+    subject: Subject
+    reference: Recording
+    estimate: Recording
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be measured, and why, in a sentence that names the file."""
+
+    subject: Subject
+    reason: str
+
+
+def measure_all(
+    tasks: Iterable[Task | Failure], choices: Sequence[str], jobs: int
+) -> Iterator[Measurement | Failure]:
+    """Measures in parallel; yields results as they come, in any order.
+
+    Tasks are drawn only as fast as they are measured, so that the recordings waiting to be measured
+    do not fill the memory.
+
+    Args:
+        tasks: What to measure; a failure to make a task is passed on.
+        choices: Keys of `tfrestore.evaluation.rulers.CHOICES`.
+        jobs: Processes; 1 measures in this one.
+
+    Raises:
+        InputError: if a process ended before its work was done.
+    """
+    if jobs == 1:
+        for task in tasks:
+            yield task if isinstance(task, Failure) else _outcome(task, choices)
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_the_parent
+    )
+    pending: set[Future] = set()
+    try:
+        for task in tasks:
+            if isinstance(task, Failure):
+                yield task
+                continue
+            pending.add(pool.submit(_outcome, task, choices))
+            # One that waits for each that works keeps the workers busy.
+            while len(pending) >= 2 * jobs:
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in finished)
+    except BrokenProcessPool:
+        raise InputError(
+            "a process that measures was ended from outside, perhaps for want of memory; use fewer "
+            "--jobs, or --seconds for shorter excerpts."
+        ) from None
+    finally:
+        pool.shutdown(wait=not pending, cancel_futures=True)
+        if pending:
+            # Whoever interrupts does not want to wait for what is being measured.
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+
+
+def _outcome(task: Task, choices: Sequence[str]) -> Measurement | Failure:
+    try:
+        return measure(task.subject, task.reference, task.estimate, choices)
+    except InputError as error:
+        return Failure(task.subject, str(error))
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
