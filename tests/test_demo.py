@@ -14,7 +14,7 @@ def test_the_demo_leads_from_training_to_a_restored_file(
         assert (folder / name).stat().st_size > 0
         assert str(folder / name) in printed
     assert (folder / "models/demo/1/saved_model.pb").is_file()
-    with open(folder / "run" / "evaluation-gaps-frames.csv", newline="") as file:
+    with open(folder / "run" / "evaluation-gaps-frames" / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["genre"] == "all" and rows[-1]["degradation"] == "gaps:frames"
     assert main(["demo", "--out", str(folder)]) == 2

@@ -47,6 +47,7 @@ def demo(options: argparse.Namespace) -> int:
         step(
             "Scores on tracks that were not trained on",
             *("evaluate", "--model", str(run), "--data", "demo", "--degradation", degradation),
+            *("--mono", "--metrics", "psnr", "nrmse", "snr", "lsd", "peaq"),
         )
     step(
         "Export for TensorFlow Serving",
