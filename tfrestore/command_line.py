@@ -178,6 +178,21 @@ def seed(text: str) -> int:
     return number
 
 
+def positive_integer(text: str) -> int:
+    """The type of options that count something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def named_folders(
     texts: Iterable[str], option: str, reserved: Sequence[str] = ()
 ) -> dict[str, str]:

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrestore.command_line import make_parser, run_command, seed
+from tfrestore.command_line import (
+    available_cores,
+    make_parser,
+    positive_integer,
+    run_command,
+    seed,
+)
 from tfrestore.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -120,14 +126,6 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
         "evaluation for pairs",
     )
     return parser
-
-
-def positive_integer(text: str) -> int:
-    """The type of options that count something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def positive_number(text: str) -> float:
@@ -257,13 +255,6 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose --out.") from None
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def main(arguments: list[str] | None = None) -> int:

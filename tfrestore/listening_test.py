@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tfrestore.command_line import HelpFormatter, make_parser, run_command, seed
+from tfrestore.command_line import (
+    HelpFormatter,
+    make_parser,
+    positive_integer,
+    run_command,
+    seed,
+)
 from tfrestore.errors import UsageError
 
 EXAMPLES = """\
@@ -74,7 +80,11 @@ def make_listening_test_parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--seconds", type=_seconds, default=8.0, help="length of an excerpt, 1 to 60")
     make.add_argument(
-        "--excerpts-per-track", type=_count, default=1, metavar="N", help="how many of each track"
+        "--excerpts-per-track",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="how many of each track",
     )
     make.add_argument("--seed", type=seed, default=0, help="decides which stretches are taken")
     make.add_argument(
@@ -111,13 +121,6 @@ def _seconds(text: str) -> float:
     if not 1 <= seconds <= 60:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 60")
     return seconds
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return count
 
 
 def _loudness(text: str) -> float:
