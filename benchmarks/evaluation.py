@@ -3,7 +3,7 @@
 Scores the same pairs, synthesised music and what MP3 makes of it, with one process and with more,
 each in a fresh interpreter, and prints the seconds and their ratio.
 
-    python -m benchmarks.evaluation --files 16 --seconds 8
+    python -m benchmarks.evaluation --files 32 --seconds 10
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = make_parser("evaluation", __doc__.partition("\n\n")[2].strip())
     parser.prog = "python -m benchmarks.evaluation"
-    parser.add_argument("--files", type=int, default=16, help="pairs to score")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of each")
+    parser.add_argument("--files", type=int, default=32, help="pairs to score")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="processes")
     return run_command(parser, benchmark, arguments)
 

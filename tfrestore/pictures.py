@@ -44,12 +44,12 @@ def spectrogram_picture(
     return figure_picture(figure)
 
 
-def make_figure(width: float, height: float):
+def make_figure(width: float, height: float, layout: str | None = "constrained"):
     """An empty Matplotlib figure that needs no screen; width and height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -38,7 +38,7 @@ def violin_picture(measurements: Sequence[Measurement]) -> np.ndarray | None:
     lines = math.ceil(len(drawn) / columns)
     degradations = list(dict.fromkeys(degradation for degradation, _ in next(iter(drawn.values()))))
     width = 2.2 + 0.35 * len(systems) * len(degradations)
-    figure = make_figure(columns * width, lines * 2.8 + 0.5)
+    figure = make_figure(columns * width, lines * 2.8 + 0.5, layout=None)
     for place, (name, groups) in enumerate(drawn.items(), start=1):
         axis = figure.add_subplot(lines, columns, place)
         ruler = RULERS[name]
@@ -53,6 +53,16 @@ def violin_picture(measurements: Sequence[Measurement]) -> np.ndarray | None:
         axis.set_xticks(centres, degradations if len(degradations) > 1 else [degradations[0]])
         axis.grid(axis="y", alpha=0.3)
     _legend(figure, systems)
+    # Much faster than finding out how much room every label needs.
+    height = lines * 2.8 + 0.5
+    figure.subplots_adjust(
+        left=0.5 / (columns * width),
+        right=1 - 0.1 / (columns * width),
+        bottom=0.35 / height,
+        top=1 - 0.6 / height,
+        hspace=0.35,
+        wspace=0.25,
+    )
     return figure_picture(figure)
 
 
@@ -118,7 +128,7 @@ def _legend(figure, names, colours=None) -> None:
     figure.legend(
         [Line2D([], [], color=colour, linewidth=3) for colour in colours],
         [str(name) for name in names],
-        loc="outside upper right",
+        loc="upper right" if figure.get_layout_engine() is None else "outside upper right",
         ncols=len(names),
         frameon=False,
         fontsize="small",

@@ -16,15 +16,20 @@ SECONDS = 8
 
 
 class Spectrograms:
-    """Looks at tasks that pass by and keeps the waveforms of the first recordings for pictures.
+    """Looks at tasks that pass by and draws the first recordings.
+
+    A recording is drawn when the next one comes, while worker processes measure.
 
     Args:
-        count: How many recordings are kept.
+        count: How many recordings are drawn.
     """
 
     def __init__(self, count: int):
         self.count = count
-        self._shown: dict[str, tuple[dict[str, np.ndarray], int]] = {}
+        self._pictures: dict[str, np.ndarray] = {}
+        self._title = ""
+        self._sample_rate = 0
+        self._waveforms: dict[str, np.ndarray] = {}
 
     def watch(self, tasks: Iterable[Task | Failure]) -> Iterator[Task | Failure]:
         """The tasks, as they come."""
@@ -32,21 +37,20 @@ class Spectrograms:
             if not isinstance(task, Failure):
                 self._keep(task)
             yield task
+        self._draw()
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Pictures, uint8 `(height, width, 3)`, by the degradation and the recording's name."""
-        return {
-            title: spectrogram_picture(
-                {f"{title}: {system}": waveform for system, waveform in waveforms.items()}, rate
-            )
-            for title, (waveforms, rate) in self._shown.items()
-        }
+        """Pictures, uint8 `(height, width, 3)`, by the recording's name and the degradation."""
+        return dict(self._pictures)
 
     def _keep(self, task: Task) -> None:
         subject = task.subject
         # A file name that is not valid text cannot be drawn.
         title = f"{subject.track}, {subject.degradation}".encode(errors="replace").decode()
-        if (title not in self._shown and len(self._shown) >= self.count) or subject.sample > 1:
+        if title != self._title:
+            self._draw()
+            self._title = title
+        if len(self._pictures) >= self.count or subject.sample > 1:
             return
         try:
             reference, estimate, sample_rate, _ = bring_together(
@@ -55,10 +59,15 @@ class Spectrograms:
         except InputError:
             # Whoever measures it says so.
             return
-        waveforms, _ = self._shown.setdefault(
-            title, ({"original": _middle(reference, sample_rate)}, sample_rate)
-        )
-        waveforms[subject.system] = _middle(estimate, sample_rate)
+        self._sample_rate = sample_rate
+        self._waveforms.setdefault("original", _middle(reference, sample_rate))
+        self._waveforms[subject.system] = _middle(estimate, sample_rate)
+
+    def _draw(self) -> None:
+        if self._waveforms:
+            titled = {f"{self._title}: {name}": each for name, each in self._waveforms.items()}
+            self._pictures[self._title] = spectrogram_picture(titled, self._sample_rate)
+            self._waveforms = {}
 
 
 def _middle(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -78,11 +78,11 @@ def measure_all(
             "--jobs, or --seconds for shorter excerpts."
         ) from None
     finally:
-        pool.shutdown(wait=not pending, cancel_futures=True)
         if pending:
             # Whoever interrupts does not want to wait for what is being measured.
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 def _outcome(task: Task, choices: Sequence[str]) -> Measurement | Failure:

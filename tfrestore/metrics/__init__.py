@@ -1,6 +1,8 @@
 """The rulers: how far a restored spectrogram or waveform is from the original.
 
-`tfrestore.metrics.<name>(reference, estimate, ...)`; each module loads on first use.
+Functions on arrays are `tfrestore.metrics.<name>(reference, estimate, ...)`, in small letters;
+Keras metrics for `compile(metrics=[...])` are classes in capital ones. Each module loads on first
+use.
 """
 
 from importlib import import_module
@@ -18,6 +20,19 @@ _MODULES = {
     "snr": "waveform",
     "sqrt_power_mse": "short_time",
     "visqol": "visqol_audio",
+    **dict.fromkeys(
+        (
+            "LSD",
+            "Log10LSD",
+            "MultiResolutionSTFTError",
+            "NRMSE",
+            "PSNR",
+            "SISDR",
+            "SNR",
+            "SqrtPowerMSE",
+        ),
+        "keras_metrics",
+    ),
 }
 __all__ = sorted(_MODULES)
 
