@@ -61,3 +61,20 @@ def random_run(tmp_path_factory):
 def identity_run(tmp_path_factory):
     """A run folder whose network gives back what it gets."""
     return _save_run(tmp_path_factory.mktemp("runs") / "identity", global_residual=True)
+
+
+@pytest.fixture(scope="session")
+def stochastic_run(tmp_path_factory):
+    """A run folder whose network takes noise of 8 values and does something to all it hears."""
+    from tfrestore.models.sr_gan.network import FrequencyAggregationGenerator
+    from tfrestore.models.sr_gan.restorer import SRGANRestorer
+
+    network = FrequencyAggregationGenerator(filters=(2, 3, 3), aggregation=64, maps=4, noise_size=8)
+    # Fresh weights let almost nothing through; music of usual level has parts of about this size.
+    spectrum = np.random.default_rng(0).normal(0, 3, (1, 130, 1024, 2)).astype(np.float32)
+    loudness = np.std(network(spectrum, np.ones((1, 8), np.float32)))
+    (last,) = [weight for weight in network.weights if weight.path.endswith("deconv1/kernel")]
+    last.assign(last * (8 / loudness))
+    folder = tmp_path_factory.mktemp("runs") / "stochastic"
+    SRGANRestorer(network, chunk_seconds=2.0).save_to_preset(folder)
+    return folder

@@ -11,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.conftest import synthesize
 from tfrestore.__main__ import main
+from tfrestore.candidates import candidate_noise
 from tfrestore.errors import InputError, UsageError
 from tfrestore.exporting import export_restorer
 from tfrestore.models.inpainter.network import UNet
@@ -29,19 +30,21 @@ import tensorflow as tf
 folder, inputs, outputs = sys.argv[1:]
 loaded = tf.saved_model.load(folder)
 results = {}
+calls = {}
 for key, value in np.load(inputs).items():
-    signature, name, _ = key.split("/")
-    result = loaded.signatures[signature](**{name: tf.constant(value)})
-    ((output, value),) = result.items()
+    signature, name, number = key.split("/")
+    calls.setdefault((signature, number), {})[name] = tf.constant(value)
+for (signature, number), arguments in calls.items():
+    ((output, value),) = loaded.signatures[signature](**arguments).items()
     assert value.dtype == tf.float32
-    results[f"{key}/{output}"] = value.numpy()
+    results[f"{signature}/{number}/{output}"] = value.numpy()
 np.savez(outputs, **results)
 """
 
 
-def waveforms(batch, samples):
+def waveforms(batch, samples, rate=RATE):
     """Music with gaps, (batch, samples)."""
-    music = np.stack([synthesize(2.0, RATE, seed)[:samples] for seed in range(batch)])
+    music = np.stack([synthesize(2.0, rate, seed)[:samples] for seed in range(batch)])
     for start in range(3000, samples - 1000, 6000):
         music[:, start : start + 400] = 0
     return music
@@ -57,19 +60,40 @@ def exported(restorer, tmp_path_factory):
     return export_restorer(restorer, tmp_path_factory.mktemp("models") / "inpainter")
 
 
+@pytest.fixture(scope="module")
+def stochastic(stochastic_run):
+    return Restorer.from_preset(stochastic_run)
+
+
+@pytest.fixture(scope="module")
+def exported_stochastic(stochastic, tmp_path_factory):
+    return export_restorer(stochastic, tmp_path_factory.mktemp("models") / "stochastic")
+
+
 def test_a_process_with_only_tensorflow_gives_what_the_keras_model_gives(
     restorer, exported, tmp_path
 ):
     rng = np.random.default_rng(0)
-    inputs, expected = {}, {}
+    inputs, expected, changed = {}, {}, 0
     for batch, samples in [(1, 1), (2, 100), (1, 16000), (3, 20000), (2, 32000)]:
-        key = f"serving_default/waveform/{batch}x{samples}"
-        inputs[key] = waveforms(batch, samples)
-        expected[f"{key}/restored"] = restorer(inputs[key])
+        waveform = inputs[f"serving_default/waveform/{batch}x{samples}"] = waveforms(batch, samples)
+        expected[f"serving_default/{batch}x{samples}/restored"] = restorer(waveform)
+        changed += not np.array_equal(restorer(waveform), waveform)
     for batch, frames in [(1, 128), (2, 50), (1, 1)]:
-        key = f"spectrogram/magnitude/{batch}x{frames}"
-        inputs[key] = rng.uniform(0, 30, (batch, frames, 128)).astype("float32")
-        expected[f"{key}/magnitude"] = restorer.restore_magnitude(inputs[key])
+        magnitude = rng.uniform(0, 30, (batch, frames, 128)).astype("float32")
+        inputs[f"spectrogram/magnitude/{batch}x{frames}"] = magnitude
+        restored = restorer.restore_magnitude(magnitude)
+        expected[f"spectrogram/{batch}x{frames}/magnitude"] = restored
+        changed += not np.array_equal(restored, magnitude)
+    assert changed >= 5
+    check_server(exported, inputs, expected, tmp_path)
+
+
+def check_server(exported, inputs, expected, tmp_path):
+    """Checks that a process with only TensorFlow gives what is expected.
+
+    Inputs are named signature/input/number, and what is expected signature/number/output.
+    """
     np.savez(tmp_path / "inputs.npz", **inputs)
     done = subprocess.run(
         [sys.executable, "-c", SERVER, exported, tmp_path / "inputs.npz", tmp_path / "out.npz"],
@@ -79,16 +103,35 @@ def test_a_process_with_only_tensorflow_gives_what_the_keras_model_gives(
     assert done.returncode == 0, done.stderr
     results = np.load(tmp_path / "out.npz")
     assert set(results) == set(expected)
-    changed = 0
     for key, value in expected.items():
         value = keras.ops.convert_to_numpy(value)
         assert results[key].shape == value.shape
         np.testing.assert_allclose(results[key], value, atol=1e-4, rtol=1e-4)
-        changed += not np.array_equal(value, inputs[key.rpartition("/")[0]])
-    assert changed >= 5
 
 
-def test_only_tensorflows_own_graph_operations_are_used(exported):
+def test_a_stochastic_model_has_a_signature_with_noise_beside_one_that_always_says_the_same(
+    stochastic, exported_stochastic, tmp_path
+):
+    inputs, expected = {}, {}
+    for number, (batch, samples) in enumerate([(1, 1), (3, 700), (2, 50000)]):
+        waveform = waveforms(batch, samples, 44100)
+        noise = np.stack([candidate_noise(7, each, 8) for each in range(1, batch + 1)])
+        inputs[f"serving_default/waveform/{number}"] = waveform
+        inputs[f"noise/waveform/{number}"] = waveform
+        inputs[f"noise/noise/{number}"] = noise
+        fixed = np.tile(candidate_noise(0, 1, 8), (batch, 1))
+        expected[f"serving_default/{number}/restored"] = stochastic(waveform, fixed)
+        expected[f"noise/{number}/restored"] = restored = stochastic(waveform, noise)
+        if samples > 1000:
+            recording = stochastic.restore(waveform[1], 44100, seed=7, candidate=2)
+            np.testing.assert_allclose(restored[1], recording, atol=1e-4)
+            assert np.abs(restored - stochastic(waveform)).max() > 1e-2
+    check_server(exported_stochastic, inputs, expected, tmp_path)
+
+
+@pytest.mark.parametrize("which", ["exported", "exported_stochastic"])
+def test_only_tensorflows_own_graph_operations_are_used(which, request):
+    exported = request.getfixturevalue(which)
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     nodes = [
         node
@@ -211,6 +254,19 @@ def test_the_command_prints_where_the_model_is_and_what_it_takes(random_run, tmp
     assert "waveform float32 [any, any] -> restored" in signatures[0]
     assert main([*command, "--version=1"]) == 2
     assert f"{tmp_path}/m/1: this version exists already" in capsys.readouterr().err
+
+
+def test_the_command_says_what_noise_a_stochastic_model_takes(
+    stochastic_run, tmp_path, capsys, archive
+):
+    command = ["export", "--model", str(stochastic_run), "--out", str(tmp_path / "m")]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  serving_default: waveform float32 [any, any] -> restored float32 [any, any], the same "
+        "size",
+        "  noise: waveform float32 [any, any], noise float32 [any, 8] -> restored float32 "
+        "[any, any], the same size",
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(random_run, tmp_path, capsys):

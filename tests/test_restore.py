@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import synthesize
 from tfrestore.__main__ import main
 from tfrestore.audio.files import AudioWriter
+from tfrestore.candidates import candidate_noise
 from tfrestore.restore import make_restore_parser, parse_gap, plan_jobs
 
 RATE = 16000
@@ -51,6 +52,17 @@ def one_model(monkeypatch, identity_run):
     return identity_run
 
 
+@pytest.fixture
+def stochastic(monkeypatch, stochastic_run):
+    """Loads the stochastic model once for all tests that are not about loading."""
+    from tfrestore.restorer import Restorer
+
+    if not hasattr(stochastic, "loaded"):
+        stochastic.loaded = Restorer.from_preset(stochastic_run)
+    monkeypatch.setattr(Restorer, "from_preset", lambda preset: stochastic.loaded)
+    return stochastic_run
+
+
 # What is to be done.
 
 
@@ -61,6 +73,37 @@ def test_a_result_lies_next_to_its_file(tmp_path, monkeypatch):
     assert plan("old song.flac", "--format", "mp3", "--suffix", "_new") == [
         ("old song.flac", "old song_new.mp3")
     ]
+
+
+def test_versions_are_numbered_before_the_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.b.flac")
+    assert [target for _, target in plan("a.b.flac", "--candidates", 3)] == [
+        "a.b.restored.1.wav",
+        "a.b.restored.2.wav",
+        "a.b.restored.3.wav",
+    ]
+    for arguments, target in (
+        (["--candidates", 1], "a.b.restored.1.wav"),
+        (["--candidate", 3], "a.b.restored.3.wav"),
+        (["--candidate", 3, "--format", "mp3", "--suffix", ""], "a.b.3.mp3"),
+        (["--candidate", 3, "-o", "new.flac"], "new.flac"),
+        (["--candidates", 1, "-o", "new.flac"], "new.1.flac"),
+        (["--candidates", 1, "-o", "new"], "new/a.b.restored.1.wav"),
+        (["--seed", 7], "a.b.restored.wav"),
+        (["--noise", "z.npy"], "a.b.restored.wav"),
+    ):
+        assert plan("a.b.flac", *arguments) == [("a.b.flac", target)]
+
+
+def test_numbered_results_are_no_inputs_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "a.restored.wav", "a.restored.1.wav", "a.restored.20.wav", "a.2.wav"):
+        write_tone(tmp_path / name)
+    assert [source for source, _ in plan(".")] == ["a.2.wav", "a.wav"]
+    assert [source for source, _ in plan("*.wav")] == ["a.2.wav", "a.wav"]
+    named = plan("a.restored.1.wav", "a.restored.20.wav", "a.wav", "--candidates", 20)
+    assert {source for source, _ in named} == {"a.wav"}
 
 
 def test_a_suffix_of_the_output_tells_a_file_from_a_folder(tmp_path, monkeypatch):
@@ -167,6 +210,16 @@ def test_a_gap_is_read_as_it_is_written(start, length):
         (["a.wav", "--format", "mp3", "-o", "c.wav"], "--format mp3"),
         (["a.wav", "--format", "xyz"], "invalid choice: 'xyz'"),
         (["a.wav", "--unknown"], "--unknown"),
+        (["a.wav", "--candidates", "0"], "--candidates: '0' is not a whole number from 1"),
+        (["a.wav", "--candidates", "-1"], "--candidates"),
+        (["a.wav", "--candidates", "1001"], "from 1 to 1000"),
+        (["a.wav", "--candidates", "x"], "'x' is not a whole number"),
+        (["a.wav", "--candidate", "0"], "--candidate: '0' is not a whole number from 1"),
+        (["a.wav", "--candidate", str(2**64)], "--candidate"),
+        (["a.wav", "--seed", "-1"], "--seed"),
+        (["a.wav", "--candidate", "1", "--candidates", "2"], "not allowed with"),
+        (["a.wav", "--candidate", "1", "--noise", "z.npy"], "not allowed with"),
+        (["a.wav", "a.flac", "--candidates", "2"], "both be written to a.restored.1.wav"),
         ([], "FILE"),
     ],
 )
@@ -241,6 +294,175 @@ def test_a_preset_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsy
     captured = capsys.readouterr().err
     assert "'res_unet_v3'. Did you mean 'res_unet_v2'?" in captured and "unet_tiny" in captured
     assert captured.count("\n") == 1
+
+
+# Versions of one file by a stochastic model.
+
+
+def test_candidates_are_written_and_each_can_be_made_again(tmp_path, capsys, stochastic):
+    source = write_tone(tmp_path / "song.mp3", seconds=0.6, rate=44100, channels=2)
+    assert restore(source, "--candidates", 3, "--seed", 7, run=stochastic) == 0
+    lines = capsys.readouterr().out.splitlines()
+    made = {}
+    for number, line in enumerate(lines, start=1):
+        path, again = line.split("\t")
+        assert path == str(tmp_path / f"song.restored.{number}.wav")
+        assert again == f"--seed 7 --candidate {number}"
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels) == (44100, 2)
+        assert info.frames == soundfile.info(source).frames
+        made[number] = soundfile.read(path)[0]
+    assert len(made) == 3
+    for one, other in ((1, 2), (1, 3), (2, 3)):
+        assert np.abs(made[one] - made[other]).max() > 1e-3
+    again = tmp_path / "again.wav"
+    assert restore(source, *lines[1].split("\t")[1].split(), "-o", again, run=stochastic) == 0
+    assert capsys.readouterr().out == f"{again}\n"
+    np.testing.assert_array_equal(soundfile.read(again)[0], made[2])
+    np.save(tmp_path / "z.npy", candidate_noise(7, 3, 8))
+    by_hand = tmp_path / "by hand.wav"
+    assert restore(source, "--noise", tmp_path / "z.npy", "-o", by_hand, run=stochastic) == 0
+    np.testing.assert_array_equal(soundfile.read(by_hand)[0], made[3])
+
+
+def test_without_options_the_first_version_of_seed_0_is_written(tmp_path, capsys, stochastic):
+    source = write_tone(tmp_path / "a.wav", rate=44100)
+    assert restore(source, run=stochastic) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/a.restored.wav\n"
+    assert restore(source, "--candidates", 1, run=stochastic) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/a.restored.1.wav\t--seed 0 --candidate 1\n"
+    assert (tmp_path / "a.restored.wav").read_bytes() == (
+        tmp_path / "a.restored.1.wav"
+    ).read_bytes()
+    assert restore(source, "--seed", 1, "-o", tmp_path / "b.wav", run=stochastic) == 0
+    assert (tmp_path / "b.wav").read_bytes() != (tmp_path / "a.restored.wav").read_bytes()
+
+
+def test_versions_belong_to_their_reference_where_pairs_are_evaluated(tmp_path, stochastic):
+    from tfrestore.evaluation.pairs import find_pairings
+
+    write_tone(tmp_path / "original/rock/a.b.flac", rate=44100)
+    shutil.copytree(tmp_path / "original", tmp_path / "mp3")
+    outputs = ["--candidates", 2, "-o", tmp_path / "restored"]
+    assert restore(tmp_path / "mp3", *outputs, run=stochastic) == 0
+    (pairing,) = find_pairings(str(tmp_path / "original"), {"ours": tmp_path / "restored"})
+    assert [path.name for path in pairing.versions["ours"]] == [
+        "a.b.restored.1.wav",
+        "a.b.restored.2.wav",
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_told_once_for_all_its_versions(tmp_path, capsys, stochastic):
+    (tmp_path / "bad.wav").write_text("text")
+    good = write_tone(tmp_path / "good.wav", rate=44100)
+    arguments = ["--candidates", 3, "--pictures"]
+    assert restore(tmp_path / "bad.wav", good, *arguments, run=stochastic) == 1
+    *told, last = [line for line in capsys.readouterr().err.splitlines() if "bad.wav" in line]
+    assert len(told) == 1 and "bad.wav is damaged or is not audio" in told[0]
+    assert last == f"tfrestore restore: 1 of 2 files failed: {tmp_path}/bad.wav"
+    assert len(list(tmp_path.glob("good.restored.?.wav"))) == 3
+    assert not list(tmp_path.glob("bad.*.*"))
+
+
+def test_versions_that_exist_are_skipped_one_by_one(tmp_path, capsys, stochastic):
+    source = write_tone(tmp_path / "a.wav", rate=44100)
+    (tmp_path / "a.restored.2.wav").write_text("precious")
+    assert restore(source, "--candidates", 3, run=stochastic) == 0
+    captured = capsys.readouterr()
+    assert [line.split("\t")[1] for line in captured.out.splitlines()] == [
+        "--seed 0 --candidate 1",
+        "--seed 0 --candidate 3",
+    ]
+    assert "a.restored.2.wav exists already" in captured.err
+    assert (tmp_path / "a.restored.2.wav").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--candidates", "2"], ["--candidate", "1"], ["--seed", "0"], ["--noise", "z.npy"]],
+)
+def test_versions_of_a_model_that_makes_one_are_refused(
+    tmp_path, monkeypatch, capsys, one_model, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("z.npy", np.zeros(64))
+    write_tone(tmp_path / "a.wav")
+    assert restore("a.wav", *arguments, run=one_model) == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1
+    assert f"{arguments[0]}: the model in {one_model} makes one version" in captured
+    assert every_file(tmp_path) == ["a.wav", "z.npy"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        (np.zeros(64), "z.npy: noise of the shape (64,) cannot be used: give 8 floats"),
+        (np.zeros((1, 8)), "z.npy: noise of the shape (1, 8)"),
+        (np.zeros(8, int), "z.npy: noise of the dtype int64"),
+        (np.full(8, np.nan), "z.npy: noise with values that are NaN"),
+        (None, "z.npy: cannot be read (No such file or directory)"),
+    ],
+)
+def test_noise_that_does_not_fit_is_misuse(tmp_path, monkeypatch, capsys, stochastic, noise, said):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.wav", rate=44100)
+    if noise is not None:
+        np.save("z.npy", noise)
+    before = every_file(tmp_path)
+    assert restore("a.wav", "--noise", "z.npy", run=stochastic) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("tfrestore restore: --noise z.npy: ")
+    assert said in captured and captured.count("\n") == 1
+    assert restore("a.wav", "--noise", "z.npy", "--seed", 1, run=stochastic) == 2
+    assert "--seed: the noise itself is given" in capsys.readouterr().err
+    assert every_file(tmp_path) == before
+
+
+def test_pictures_lie_beside_the_results(tmp_path, capsys, stochastic):
+    source = write_tone(tmp_path / "$a_b [c].wav", seconds=0.3, rate=44100)
+    assert restore(source, "--candidates", 2, "--pictures", run=stochastic) == 0
+    stem = tmp_path / "$a_b [c].restored"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [f"{stem}.profiles.png", f"{stem}.spectrograms.png"]
+    for line in lines[2:]:
+        with open(line, "rb") as file:
+            assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    before = {line: os.stat(line).st_mtime_ns for line in lines[2:]}
+    assert restore(source, "--candidates", 2, "--pictures", run=stochastic) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("exists already, skipped") == 4
+    assert before == {line: os.stat(line).st_mtime_ns for line in before}
+    os.remove(f"{stem}.profiles.png")
+    assert restore(source, "--candidates", 2, "--pictures", run=stochastic) == 0
+    assert capsys.readouterr().out == f"{stem}.profiles.png\n"
+
+
+def test_any_model_has_pictures(tmp_path, capsys, one_model):
+    source = write_tone(tmp_path / "a.wav")
+    output = tmp_path / "out/b.flac"
+    assert restore(source, "--pictures", "-o", output, run=one_model) == 0
+    assert every_file(tmp_path / "out") == ["b.flac", "b.profiles.png", "b.spectrograms.png"]
+
+
+def test_a_picture_that_cannot_be_written_fails_its_file_only(
+    tmp_path, capsys, monkeypatch, one_model
+):
+    from tfrestore import pictures
+
+    def on_a_full_disk(path, picture):
+        if path.name.startswith("a."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, picture)
+
+    write = pictures.write_picture
+    monkeypatch.setattr(pictures, "write_picture", on_a_full_disk)
+    for name in ("a.wav", "b.wav"):
+        write_tone(tmp_path / name)
+    assert restore(tmp_path, "--pictures", run=one_model) == 1
+    captured = capsys.readouterr()
+    assert "a.restored.profiles.png: cannot be written (No space left" in captured.err
+    assert captured.out.count("png") == 2 and "b.restored.profiles.png" in captured.out
 
 
 # Files, good and bad.

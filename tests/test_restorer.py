@@ -8,6 +8,7 @@ from keras import ops
 
 import tfrestore
 from tests.conftest import synthesize
+from tfrestore.candidates import candidate_noise
 from tfrestore.errors import AudioFileError, UsageError
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer
@@ -55,6 +56,19 @@ class Ones(Gain):
 
     def call(self, waveform):
         return ops.where(ops.isnan(waveform), 1.0, waveform)
+
+
+class Offset(Restorer):
+    """Adds the second value of its noise vector to the waveform."""
+
+    context_samples = 0
+    noise_size = 3
+
+    def __init__(self):
+        super().__init__(None, sample_rate=RATE, chunk_seconds=CHUNK / RATE)
+
+    def call(self, waveform, noise=None):
+        return waveform + noise[:, 1:2]
 
 
 def noise(shape, seed=0):
@@ -193,6 +207,100 @@ def test_silence_stays_silence_even_where_a_gap_is_named(random):
     silence = np.zeros((2, 40000), np.float32)
     assert not random.restore(silence, 44100).any()
     assert not random.restore(silence, RATE, gaps=[(0.2, 0.3)]).any()
+
+
+# Several versions of one recording.
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    candidate=st.integers(1, 2**64 - 1),
+    samples=st.integers(1, 4 * CHUNK),
+    channels=st.integers(1, 3),
+)
+def test_one_noise_vector_holds_for_the_whole_recording_and_all_channels(
+    seed, candidate, samples, channels
+):
+    waveform = noise((channels, samples))
+    restored = Offset().restore(waveform, RATE, seed=seed, candidate=candidate)
+    vector = candidate_noise(seed, candidate, 3)
+    np.testing.assert_allclose(restored - waveform, vector[1], atol=1e-5)
+
+
+def test_candidates_can_be_made_again_and_differ():
+    waveform = noise(3 * CHUNK)
+    restorer = Offset()
+    made = {
+        (seed, candidate): restorer.restore(waveform, RATE, seed=seed, candidate=candidate)
+        for seed in (0, 7)
+        for candidate in (1, 2, 3)
+    }
+    for (seed, candidate), restored in made.items():
+        again = Offset().restore(waveform, RATE, seed=seed, candidate=candidate)
+        np.testing.assert_array_equal(again, restored)
+    assert len({restored.tobytes() for restored in made.values()}) == 6
+    np.testing.assert_array_equal(restorer.restore(waveform, RATE), made[0, 1])
+    np.testing.assert_array_equal(restorer.restore(waveform, RATE, candidate=3), made[0, 3])
+    np.testing.assert_array_equal(restorer.restore(waveform, RATE, seed=7), made[7, 1])
+
+
+def test_noise_by_hand_is_the_candidate_it_was_taken_from():
+    waveform = noise(3 * CHUNK)
+    by_hand = Offset().restore(waveform, RATE, noise=candidate_noise(7, 3, 3).astype(float))
+    named = Offset().restore(waveform, RATE, seed=7, candidate=3)
+    np.testing.assert_array_equal(by_hand, named)
+
+
+def test_another_candidate_is_not_another_graph():
+    restorer = Offset()
+    for candidate in (1, 2, 3):
+        restorer.restore(noise(3 * CHUNK + candidate), RATE, candidate=candidate)
+    assert restorer.graph.experimental_get_tracing_count() == 1
+
+
+def test_a_file_is_restored_as_the_array_of_its_samples(tmp_path):
+    waveform = noise((2, 5000))
+    soundfile.write(tmp_path / "in.wav", waveform.T, RATE, "FLOAT")
+    choices = ({"seed": 7, "candidate": 3}, {"noise": np.ones(3)}, {})
+    for choice in choices:
+        Offset().restore_file(tmp_path / "in.wav", tmp_path / "out.wav", **choice)
+        np.testing.assert_allclose(
+            soundfile.read(tmp_path / "out.wav")[0].T,
+            Offset().restore(waveform, RATE, **choice),
+            atol=1e-6,
+        )
+
+
+def test_silence_stays_silence_in_every_version():
+    assert not Offset().restore(np.zeros(40000), RATE, candidate=2).any()
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"candidate": 0}, "candidate 0 is out of range"),
+        ({"seed": -1}, "seed -1 is out of range"),
+        ({"noise": np.zeros(4)}, r"shape \(4,\) cannot be used: give 3 floats"),
+        ({"noise": [0.0, np.nan, 0.0]}, "NaN"),
+        ({"noise": np.zeros(3), "seed": 0}, "leave out"),
+        ({"noise": np.zeros(3), "candidate": 1}, "leave out"),
+    ],
+)
+def test_a_version_that_does_not_exist_is_refused(tmp_path, choice, said):
+    with pytest.raises(UsageError, match=said):
+        Offset().restore(noise(100), RATE, **choice)
+    soundfile.write(tmp_path / "in.wav", noise(100), RATE)
+    with pytest.raises(UsageError, match=said):
+        Offset().restore_file(tmp_path / "in.wav", tmp_path / "out.wav", **choice)
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize("choice", [{"seed": 0}, {"candidate": 1}, {"noise": np.zeros(3)}])
+def test_a_model_that_makes_one_version_refuses_to_be_asked_for_another(choice):
+    assert Offset().is_stochastic and not Gain(1.0).is_stochastic
+    with pytest.raises(UsageError, match="Gain makes one version"):
+        Gain(1.0).restore(noise(100), RATE, **choice)
 
 
 def test_progress_rises_to_one():

@@ -7,6 +7,7 @@ import sys
 
 COMMANDS = {
     "restore": "restore recordings: files, folders",
+    "prepare": "make the pairs of music and its MP3 that a training needs, once",
     "train": "train a model, or go on training one",
     "evaluate": "score models, or any tool's output, and print the tables",
     "listening_test": "make a listening test as a web page, and report its results",

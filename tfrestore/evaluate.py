@@ -205,13 +205,11 @@ def _measure(
         logger.info(
             "going on: %d of %d recordings were scored before", len(found), evaluation.count
         )
-    failures, spectrograms, finished = (
-        list(evaluation.failures),
-        Spectrograms(options.pictures),
-        False,
-    )
+    failures = list(evaluation.failures)
     for failure in failures:
         logger.error("%s", failure.reason)
+    spectrograms = Spectrograms(options.pictures)
+    finished = False
     try:
         with progress_bars() as bars:
             bar = bars.add_task("scoring", total=evaluation.count, completed=len(found), note="")

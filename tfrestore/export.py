@@ -37,10 +37,15 @@ def export(options: argparse.Namespace) -> int:
 
     restorer = Restorer.from_preset(options.model)
     print(export_restorer(restorer, options.out, options.version))
-    for name, (_, input_name, shape, output_name) in restorer.endpoints().items():
-        sizes = ", ".join("any" if size is None else str(size) for size in shape)
-        print(f"  {name}: {input_name} float32 [{sizes}] -> {output_name} float32, same shape")
+    for name, endpoint in restorer.endpoints().items():
+        inputs = ", ".join(f"{each} {_form(shape)}" for each, shape in endpoint.inputs.items())
+        shape = next(iter(endpoint.inputs.values()))
+        print(f"  {name}: {inputs} -> {endpoint.output} {_form(shape)}, the same size")
     return 0
+
+
+def _form(shape: tuple[int | None, ...]) -> str:
+    return f"float32 [{', '.join('any' if size is None else str(size) for size in shape)}]"
 
 
 def main(arguments: list[str] | None = None) -> int:

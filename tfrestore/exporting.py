@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfrestore.errors import InputError, UsageError
-from tfrestore.restorer import Restorer
+from tfrestore.restorer import Endpoint, Restorer
 
 
 def export_restorer(
@@ -54,12 +54,12 @@ def export_restorer(
     try:
         archive = keras.export.ExportArchive()
         archive.track(restorer)
-        for name, (function, input_name, shape, output_name) in restorer.endpoints().items():
-            archive.add_endpoint(
-                name,
-                _named(function, output_name),
-                input_signature=[tf.TensorSpec(shape, tf.float32, name=input_name)],
-            )
+        for name, endpoint in restorer.endpoints().items():
+            signature = [
+                tf.TensorSpec(shape, tf.float32, name=each)
+                for each, shape in endpoint.inputs.items()
+            ]
+            archive.add_endpoint(name, _named(endpoint), input_signature=signature)
         archive.write_out(str(beside), verbose=False)
         os.chmod(beside, 0o755)
         os.replace(beside, target)
@@ -73,8 +73,8 @@ def export_restorer(
     return target
 
 
-def _named(function, output_name: str):
-    def endpoint(value):
-        return {output_name: function(value)}
+def _named(endpoint: Endpoint):
+    def function(*values):
+        return {endpoint.output: endpoint.function(*values)}
 
-    return endpoint
+    return function

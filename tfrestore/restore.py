@@ -11,33 +11,50 @@ import itertools
 import logging
 import math
 import os
+import re
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.candidates import DEFAULT_SEED, checked_noise, read_noise
+from tfrestore.command_line import make_parser, run_command, seed
 from tfrestore.errors import InputError, UsageError
 from tfrestore.output_files import check_not_the_source, make_folder
 
 EXAMPLES = """\
   tfrestore restore old.flac --preset runs/first
   tfrestore restore album/ 'tapes/*.wav' --preset runs/first -o restored/ --format flac
-  tfrestore restore take.wav --preset runs/first --gap 12.30-12.34 --gap 15.0-15.02"""
+  tfrestore restore take.wav --preset runs/first --gap 12.30-12.34 --gap 15.0-15.02
+  tfrestore restore song.mp3 --preset runs/gan --candidates 5 --seed 7 --pictures
+  tfrestore restore song.mp3 --preset runs/gan --seed 7 --candidate 3 --format flac"""
 
 #: What --format takes; the first is the default.
 FORMATS = ("wav", "flac", "ogg", "mp3")
+
+#: Of a file at once; any other is made by its number.
+MOST_CANDIDATES = 1000
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to restore and where to."""
+    """One version of a file to make, and where to.
+
+    Attributes:
+        source: The file.
+        target: Where the version goes.
+        candidate: Its number where versions were asked for by number.
+        picture: The name of the file's pictures, up to what they show.
+    """
 
     source: Path
     target: Path
+    candidate: int | None
+    picture: Path
 
 
 def make_restore_parser() -> argparse.ArgumentParser:
@@ -46,7 +63,8 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "restore",
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
         "lies next to each file as NAME.restored.wav, with the same rate, channels and length.\n"
-        "The paths of the results are printed, one per line. A file that cannot be restored does\n"
+        "The paths of the results are printed, one per line; with --candidates, a tab and the\n"
+        "options that make that version again follow. A file that cannot be restored does\n"
         "not stop the others; the exit code is then 1, and 2 where the command was misused.",
         EXAMPLES,
     )
@@ -89,6 +107,37 @@ def make_restore_parser() -> argparse.ArgumentParser:
         metavar="START-STOP",
         help="a stretch in seconds that is lost, beside those that are found; may be repeated",
     )
+    versions = parser.add_argument_group(
+        "versions", "A stochastic model can restore a recording in as many ways as you like."
+    )
+    choice = versions.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--candidates",
+        type=whole_number(MOST_CANDIDATES),
+        metavar="COUNT",
+        help="write so many versions, NAME.restored.1.wav and so on",
+    )
+    choice.add_argument(
+        "--candidate",
+        type=whole_number(2**64 - 1),
+        metavar="NUMBER",
+        help="write the version of this number, which stands in its name; without any of these "
+        "options version 1 is written, as NAME.restored.wav",
+    )
+    choice.add_argument(
+        "--noise",
+        metavar="FILE",
+        help="the noise vector itself, a .npy file of as many floats as the model takes",
+    )
+    versions.add_argument(
+        "--seed", type=seed, help=f"other versions for the same numbers (default: {DEFAULT_SEED})"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="draw frequency profiles and spectrograms of each file and its results: "
+        "NAME.restored.profiles.png and NAME.restored.spectrograms.png",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace outputs that exist; else they are skipped"
     )
@@ -106,12 +155,23 @@ def parse_gap(text: str) -> tuple[float, float]:
     return start, stop
 
 
+def whole_number(most: int) -> Callable[[str], int]:
+    """The type of options that take a whole number from 1 to `most`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return parse
+
+
 def find_inputs(inputs: Iterable[str], suffix: str) -> list[tuple[Path, Path]]:
     """Files to restore, each once and with the folder its place in an output tree is counted from.
 
-    A folder or a glob stands for the audio files in it, without those whose name ends in `suffix`
-    before the dot: they are results. A name that is no file is taken as a glob and, where nothing
-    matches, as a file that is missing.
+    A folder or a glob stands for the audio files in it, without those whose name ends in `suffix`,
+    or in that and the number of a version, before the dot: they are results. A name that is no file
+    is taken as a glob and, where nothing matches, as a file that is missing.
 
     Raises:
         UsageError: if a folder holds no audio.
@@ -120,7 +180,7 @@ def find_inputs(inputs: Iterable[str], suffix: str) -> list[tuple[Path, Path]]:
     from tfrestore.data.catalogue import audio_files
 
     def is_result(file: Path) -> bool:
-        return bool(suffix) and file.stem.endswith(suffix)
+        return bool(suffix and re.search(rf"{re.escape(suffix)}(\.[0-9]+)?$", file.stem))
 
     found: dict[str, tuple[Path, Path]] = {}
     for name in inputs:
@@ -166,9 +226,13 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
             raise UsageError(
                 f"-o {options.output}: one output file for {len(inputs)} inputs; give a folder."
             )
-        jobs = [Job(inputs[0][0], Path(options.output))]
+        jobs = _versions(inputs[0][0], Path(options.output), options)
     else:
-        jobs = [Job(source, _target(source, root, options)) for source, root in inputs]
+        jobs = [
+            job
+            for source, root in inputs
+            for job in _versions(source, _target(source, root, options), options)
+        ]
     _check_format(jobs[0].target, options)
     taken: dict[str, Path] = {}
     for job in jobs:
@@ -195,7 +259,19 @@ def _target(source: Path, root: Path, options: argparse.Namespace) -> Path:
     folder = source.parent
     if options.output is not None:
         folder = Path(options.output) / source.parent.relative_to(root)
-    return folder / f"{source.stem}{options.suffix}.{options.format or FORMATS[0]}"
+    number = "" if options.candidate is None else f".{options.candidate}"
+    return folder / f"{source.stem}{options.suffix}{number}.{options.format or FORMATS[0]}"
+
+
+def _versions(source: Path, target: Path, options: argparse.Namespace) -> list[Job]:
+    """The jobs of one file, of which `target` is the output but for the numbers of versions."""
+    picture = target.with_name(target.stem)
+    if options.candidates is None:
+        return [Job(source, target, options.candidate, picture)]
+    return [
+        Job(source, target.with_name(f"{target.stem}.{number}{target.suffix}"), number, picture)
+        for number in range(1, options.candidates + 1)
+    ]
 
 
 def _check_format(target: Path, options: argparse.Namespace) -> None:
@@ -222,64 +298,153 @@ def restore(options: argparse.Namespace) -> int:
     jobs = plan_jobs(options)
     # A mistyped name, of the model here and of a file below, is told before TensorFlow is loaded.
     find_preset(options.preset)
-    restorer, failed = None, []
+    noise = _read_noise(options)
+    restorer, failed, finished = None, [], 0
     with progress_bars() as bars:
         overall = bars.add_task("files", total=len(jobs), note="", visible=len(jobs) > 1)
-        for position, job in _startable(jobs, options.overwrite, failed):
-            if restorer is None:
+        for source in dict.fromkeys(job.source for job in jobs):
+            versions, missing = [job for job in jobs if job.source == source], []
+            with _noting_failure(source, failed):
+                missing = _missing(versions, options.overwrite)
+            if missing and restorer is None:
                 loading = bars.add_task("loading the model", total=None, note="")
-                restorer = _load_restorer(options)
+                restorer = _load_restorer(options, noise)
                 bars.remove_task(loading)
-            bars.update(overall, completed=position)
-            bar = bars.add_task(job.source.name, total=100, note="%")
-            try:
-                make_folder(job.target.parent)
-                restorer.restore_file(
-                    job.source,
-                    job.target,
-                    subtype=options.subtype,
-                    gaps=options.gaps,
-                    progress=lambda done, bar=bar: bars.update(bar, completed=round(100 * done)),
-                )
-                print_result(bars, str(job.target))
-            except InputError as error:
-                logger.error("%s", error)
-                failed.append(job.source)
-            finally:
-                bars.remove_task(bar)
+            with _noting_failure(source, failed):
+                for job in missing:
+                    bars.update(overall, completed=finished + versions.index(job))
+                    _restore_version(job, restorer, options, noise, bars)
+                    print_result(bars, f"{job.target}{_recipe(job, options)}")
+                if options.pictures and source not in failed:
+                    for path in _draw(versions, options.overwrite):
+                        print_result(bars, str(path))
+            finished += len(versions)
         bars.update(overall, completed=len(jobs))
     if failed:
+        files = len({job.source for job in jobs})
         names = ", ".join(map(str, failed))
-        print(
-            f"tfrestore restore: {len(failed)} of {len(jobs)} files failed: {names}",
-            file=sys.stderr,
-        )
+        print(f"tfrestore restore: {len(failed)} of {files} files failed: {names}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _startable(jobs: list[Job], overwrite: bool, failed: list[Path]) -> Iterator[tuple[int, Job]]:
-    """The jobs that can be begun, with their positions; says of the others why not."""
+@contextmanager
+def _noting_failure(source: Path, failed: list[Path]) -> Iterator[None]:
+    """Goes on after what is wrong with one file, says it, and remembers the file."""
+    try:
+        yield
+    except InputError as error:
+        logger.error("%s", error)
+        failed.append(source)
+
+
+def _missing(versions: list[Job], overwrite: bool) -> list[Job]:
+    """The versions of a file that are to be made; says of the others why not.
+
+    Raises:
+        AudioFileError: if the file cannot be read.
+    """
     from tfrestore.audio.files import read_info
 
-    for position, job in enumerate(jobs):
+    missing = []
+    for job in versions:
         if job.target.exists() and not overwrite:
             logger.warning("%s exists already, skipped; --overwrite replaces it.", job.target)
-            continue
+        else:
+            missing.append(job)
+    if missing:
+        read_info(missing[0].source)
+    return missing
+
+
+def _restore_version(job: Job, restorer, options: argparse.Namespace, noise, bars) -> None:
+    bar = bars.add_task(
+        job.source.name if job.candidate is None else job.target.name, total=100, note="%"
+    )
+    try:
+        make_folder(job.target.parent)
+        restorer.restore_file(
+            job.source,
+            job.target,
+            subtype=options.subtype,
+            gaps=options.gaps,
+            progress=lambda done: bars.update(bar, completed=round(100 * done)),
+            seed=options.seed,
+            candidate=job.candidate,
+            noise=noise,
+        )
+    finally:
+        bars.remove_task(bar)
+
+
+def _recipe(job: Job, options: argparse.Namespace) -> str:
+    """What is printed behind a version's path: how to get this one again."""
+    if options.candidates is None:
+        return ""
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    return f"\t--seed {seed} --candidate {job.candidate}"
+
+
+def _draw(versions: list[Job], overwrite: bool) -> Iterator[Path]:
+    """Draws a file and its versions; yields the paths of the pictures.
+
+    Raises:
+        InputError: if a file of sound cannot be read or a picture cannot be written.
+    """
+    from tfrestore.pictures import write_picture
+    from tfrestore.restoration_pictures import PICTURES, read_excerpts
+
+    stem = versions[0].picture
+    paths = {name: stem.with_name(f"{stem.name}.{name}.png") for name in PICTURES}
+    for name, path in list(paths.items()):
+        if path.exists() and not overwrite:
+            logger.warning("%s exists already, skipped; --overwrite replaces it.", path)
+            del paths[name]
+    if not paths:
+        return
+    labels = {
+        "restored" if job.candidate is None else f"candidate {job.candidate}": job.target
+        for job in versions
+    }
+    waveforms, sample_rate = read_excerpts(versions[0].source, labels)
+    for name, path in paths.items():
         try:
-            read_info(job.source)
-        except InputError as error:
-            logger.error("%s", error)
-            failed.append(job.source)
-            continue
-        yield position, job
+            write_picture(path, PICTURES[name](waveforms, sample_rate))
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); free space, or choose another -o."
+            ) from None
+        yield path
 
 
-def _load_restorer(options: argparse.Namespace):
+def _read_noise(options: argparse.Namespace):
+    if options.noise is None:
+        return None
+    if options.seed is not None:
+        raise UsageError("--seed: the noise itself is given with --noise; leave out one of them.")
+    try:
+        return read_noise(options.noise)
+    except UsageError as error:
+        raise UsageError(f"--noise {error}") from None
+
+
+def _load_restorer(options: argparse.Namespace, noise):
     from tfrestore.restorer import Restorer
 
     restorer = Restorer.from_preset(options.preset)
     if options.gaps and not restorer.accepts_gaps:
         raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
+    choices = ("candidates", "candidate", "seed", "noise")
+    given = [f"--{name}" for name in choices if getattr(options, name) is not None]
+    if given and not restorer.is_stochastic:
+        raise UsageError(
+            f"{', '.join(given)}: the model in {options.preset} makes one version of a recording "
+            "only; leave out what chooses one."
+        )
+    if noise is not None:
+        try:
+            checked_noise(noise, restorer.noise_size)
+        except UsageError as error:
+            raise UsageError(f"--noise {options.noise}: {error}") from None
     return restorer
 
 
@@ -296,7 +461,7 @@ class _CallableModule(types.ModuleType):
             waveform: float array `(samples,)` or `(channels, samples)`.
             sample_rate: int. Hz.
             preset: folder of a trained run, or a built-in preset that has weights.
-            **options: `gaps` and `progress` of `Restorer.restore`.
+            **options: `gaps`, `progress`, `seed`, `candidate` and `noise` of `Restorer.restore`.
 
         Returns:
             float32 array of the waveform's shape.

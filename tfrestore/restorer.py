@@ -12,6 +12,7 @@ works at 16 kHz adds what it has to say to a 44.1 kHz recording, whose content a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -25,6 +26,12 @@ import numpy as np
 from keras import ops
 
 from tfrestore.audio.framing import ChunkPlan, process_in_chunks
+from tfrestore.candidates import (
+    DEFAULT_CANDIDATE,
+    DEFAULT_SEED,
+    candidate_noise,
+    checked_noise,
+)
 from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.output_files import check_not_the_source, matching_subtype
@@ -45,11 +52,29 @@ class RestorationAborted(Exception):
     """A progress callback asked to stop; no output was written."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """A function that an exported model offers, float32 in and out.
+
+    Attributes:
+        function: Takes one tensor for each of `inputs`, in their order, and returns one that has
+            the shape of the first.
+        inputs: Shapes by name, `None` for any size.
+        output: The result's name.
+    """
+
+    function: Callable
+    inputs: dict[str, tuple[int | None, ...]]
+    output: str
+
+
 class Restorer(keras.Model):
     """The base of every family's restorer.
 
     A subclass implements `call(waveform)`, `(batch, samples)` float32 to the same shape at
-    `sample_rate`, `context_samples`, and, where chunks have to start on a grid, `grid_samples`.
+    `sample_rate`, `context_samples`, and, where chunks have to start on a grid, `grid_samples`. One
+    that can restore a recording in several ways has a `noise_size` and implements
+    `call(waveform, noise=None)`, noise `(batch, noise_size)`.
 
     Args:
         network: the trained network.
@@ -61,10 +86,6 @@ class Restorer(keras.Model):
     #: Whether lost stretches may be named by the caller; they arrive as NaN samples.
     accepts_gaps = False
 
-    #: Whether one recording can be restored in several ways: `restore` then also takes `seed`, an
-    #: integer, and `candidate`, the number of the version, from 1.
-    is_stochastic = False
-
     #: What `evaluate` does to the music if it is not told.
     default_degradation = "mp3:32"
 
@@ -74,6 +95,16 @@ class Restorer(keras.Model):
         self.sample_rate = sample_rate
         self.chunk_seconds = chunk_seconds
         self.built = True
+
+    @property
+    def noise_size(self) -> int:
+        """Length of the noise vector that decides which version is made; 0 where there is one."""
+        return 0
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether one recording can be restored in several ways, by `seed` and `candidate`."""
+        return self.noise_size > 0
 
     @property
     def context_samples(self) -> int:
@@ -102,6 +133,9 @@ class Restorer(keras.Model):
         sample_rate: int,
         gaps: Stretches | None = None,
         progress: Progress | None = None,
+        seed: int | None = None,
+        candidate: int | None = None,
+        noise=None,
     ) -> np.ndarray:
         """Restores a whole recording.
 
@@ -111,13 +145,19 @@ class Restorer(keras.Model):
             gaps: Stretches in seconds that are known to be lost, for models that fill gaps; they
                 find others themselves.
             progress: Called with the fraction done.
+            seed: int, 0 to 2**64 - 1. Decides, for models that can restore a recording in several
+                ways, which these are. Defaults to `0`.
+            candidate: int, 1 or more. Number of the version. Defaults to `1`.
+            noise: float array `(noise_size,)`. The version's noise vector itself, in place of
+                `seed` and `candidate`.
 
         Returns:
             float32 array of the waveform's shape.
 
         Raises:
             ValueError: if the waveform has another rank or dtype, or samples that are not finite.
-            UsageError: if gaps are given to a model that fills none, or are no stretches.
+            UsageError: if gaps are given to a model that fills none, or are no stretches; if a
+                version is chosen of a model that makes one only, or there is none such.
             RestorationAborted: if `progress` returned `False`.
         """
         waveform = np.asarray(waveform)
@@ -139,7 +179,12 @@ class Restorer(keras.Model):
             raise ValueError("Argument `waveform` has samples that are NaN or infinite.")
         channels = np.atleast_2d(waveform)
         blocks = self.restore_blocks(
-            [channels], sample_rate, *channels.shape, gaps=gaps, progress=progress
+            [channels],
+            sample_rate,
+            *channels.shape,
+            gaps=gaps,
+            progress=progress,
+            noise=self.choose_noise(seed, candidate, noise),
         )
         return np.concatenate([channels[:, :0], *blocks], axis=1).reshape(waveform.shape)
 
@@ -150,6 +195,9 @@ class Restorer(keras.Model):
         subtype: str | None = None,
         gaps: Stretches | None = None,
         progress: Progress | None = None,
+        seed: int | None = None,
+        candidate: int | None = None,
+        noise=None,
     ) -> None:
         """Restores a file of sound into another of the same rate, channels and length.
 
@@ -162,16 +210,20 @@ class Restorer(keras.Model):
                 the target's format has it, and else the format's usual one.
             gaps: Stretches in seconds that are known to be lost.
             progress: Called with the fraction done.
+            seed: Which versions a stochastic model makes; see `restore`.
+            candidate: Number of the version.
+            noise: The version's noise vector itself.
 
         Raises:
             AudioFileError: if the source cannot be read or the target cannot be written.
             UsageError: if the target is the source, its format cannot hold the sound, or the gaps
-                cannot be used.
+                or the choice of a version cannot be used.
             RestorationAborted: if `progress` returned `False`.
         """
         # Here and not above: importing the package's classes must not load an audio library.
         from tfrestore.audio.files import AudioReader, AudioWriter
 
+        noise = self.choose_noise(seed, candidate, noise)
         check_not_the_source(source, target)
         with AudioReader(source) as reader:
             info = reader.info
@@ -187,6 +239,7 @@ class Restorer(keras.Model):
                     info.frames,
                     gaps=gaps,
                     progress=progress,
+                    noise=noise,
                 ):
                     writer.write(block)
         if writer.clipped_samples:
@@ -205,12 +258,15 @@ class Restorer(keras.Model):
         samples: int,
         gaps: Stretches | None = None,
         progress: Progress | None = None,
+        noise: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
         """Restores a recording that comes in blocks, each `(channels, n)` with any `n`.
 
-        `samples` is the expected length, for `progress` only. Yields blocks that add up to the
-        input's length. See `restore` for the other arguments.
+        `samples` is the expected length, for `progress` only; `noise` is what `choose_noise`
+        returns, by default the first version's. Yields blocks that add up to the input's length.
+        See `restore` for the other arguments.
         """
+        noise = self.choose_noise(noise=noise)
         gaps = self._check_gaps(gaps)
         waiting: deque[np.ndarray] = deque()
         corrections = self._corrections(
@@ -218,6 +274,7 @@ class Restorer(keras.Model):
             sample_rate,
             channels,
             gaps,
+            noise,
         )
         finished = 0
         for correction in corrections:
@@ -234,6 +291,35 @@ class Restorer(keras.Model):
             yield rest
         _report(progress, 1.0)
 
+    def choose_noise(
+        self, seed: int | None = None, candidate: int | None = None, noise=None
+    ) -> np.ndarray | None:
+        """The noise vector of a version; see `restore` for the arguments.
+
+        Returns:
+            float32 `(noise_size,)`; `None` for a model that makes one version only.
+
+        Raises:
+            UsageError: if there is no such version, or both ways of choosing one are used.
+        """
+        named = seed is not None or candidate is not None
+        if not self.is_stochastic:
+            if named or noise is not None:
+                raise UsageError(
+                    f"{type(self).__name__} makes one version of a recording; leave out the seed, "
+                    "the candidate and the noise."
+                )
+            return None
+        if noise is None:
+            return candidate_noise(
+                DEFAULT_SEED if seed is None else seed,
+                DEFAULT_CANDIDATE if candidate is None else candidate,
+                self.noise_size,
+            )
+        if named:
+            raise UsageError("noise is given: leave out the seed and the candidate, or the noise.")
+        return checked_noise(noise, self.noise_size)
+
     def _check_gaps(self, gaps: Stretches | None) -> list[tuple[float, float]]:
         gaps = [] if gaps is None else [(float(start), float(stop)) for start, stop in gaps]
         if gaps and not self.accepts_gaps:
@@ -245,16 +331,17 @@ class Restorer(keras.Model):
                 )
         return gaps
 
-    def _corrections(self, blocks, sample_rate, channels, gaps):
+    def _corrections(self, blocks, sample_rate, channels, gaps, noise):
         """What to add to the recording, in blocks at its own rate."""
         resampled = sample_rate != self.sample_rate
         if resampled:
             blocks = _resampled(blocks, sample_rate, self.sample_rate, channels)
-        rows, correct, plan = channels, self._correct, self.chunk_plan
+        rows, plan = channels, self.chunk_plan
+        correct = functools.partial(self._correct, noise=noise)
         if gaps:
             # The marks travel beside the channels: what is lost is not what the samples there say,
             # but the correction is the difference to that.
-            rows, correct = channels + 1, self._correct_marked
+            rows, correct = channels + 1, functools.partial(self._correct_marked, noise=noise)
             plan = dataclasses.replace(plan, batch_size=rows)
             blocks = _with_marks(blocks, gaps, self.sample_rate)
         corrections = process_in_chunks(blocks, correct, plan, rows)
@@ -263,39 +350,59 @@ class Restorer(keras.Model):
             corrections = _resampled(corrections, self.sample_rate, sample_rate, channels)
         return corrections
 
-    def _correct_marked(self, rows: np.ndarray) -> np.ndarray:
+    def _correct_marked(self, rows: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
         """`_correct` of a chunk's channels, of which the last row says what is lost."""
         waveform, marks = rows[:-1], rows[-1]
-        return np.concatenate([self._correct(waveform, marks > 0), marks[None]])
+        return np.concatenate([self._correct(waveform, noise, marks > 0), marks[None]])
 
-    def _correct(self, waveform: np.ndarray, lost: np.ndarray | None = None) -> np.ndarray:
+    def _correct(
+        self, waveform: np.ndarray, noise: np.ndarray | None, lost: np.ndarray | None = None
+    ) -> np.ndarray:
         """Restored minus input of the channels of a chunk `(channels, samples)`."""
         if not waveform.any():
             # Silence stays silence, whatever a network would make of it.
             return np.zeros_like(waveform)
         marked = waveform if lost is None else np.where(lost, np.float32(np.nan), waveform)
-        return ops.convert_to_numpy(self.graph(marked)) - waveform
+        arguments = [marked]
+        if noise is not None:
+            arguments.append(np.tile(noise, (len(marked), 1)))
+        return ops.convert_to_numpy(self.graph(*arguments)) - waveform
+
+    def restore_windows(self, waveform, *noise):
+        """The call, for windows `(batch, samples)` whose outer `context_samples` do not count.
+
+        A subclass may save itself their work and return anything there.
+        """
+        return self(waveform, *noise)
 
     @property
     def graph(self):
-        """The call as one traced graph where the backend is TensorFlow, and as it is elsewhere."""
+        """`restore_windows` as one traced graph where the backend is TensorFlow."""
         if keras.backend.backend() != "tensorflow":
-            return self
+            return self.restore_windows
         if "_graph" not in self.__dict__:
             import tensorflow as tf
 
             signature = [tf.TensorSpec([None, None], tf.float32)]
+            if self.is_stochastic:
+                # An argument and no constant: another candidate is not another graph.
+                signature.append(tf.TensorSpec([None, self.noise_size], tf.float32))
             # Set past Keras, which would take the function for a part of the model.
-            object.__setattr__(self, "_graph", tf.function(self.__call__, signature))
+            object.__setattr__(self, "_graph", tf.function(self.restore_windows, signature))
         return self._graph
 
-    def endpoints(self) -> dict[str, tuple]:
-        """What an exported model offers.
+    def endpoints(self) -> dict[str, Endpoint]:
+        """What an exported model offers, by the signature's name.
 
-        Returns:
-            Signature name to (function, input name, input shape, output name); float32 throughout.
+        A stochastic model's `serving_default` always makes the same version, candidate 1 of seed 0;
+        its signature `noise` takes the vector `(batch, noise_size)` as a second input.
         """
-        return {"serving_default": (self.__call__, "waveform", (None, None), "restored")}
+        waveform = {"waveform": (None, None)}
+        offered = {"serving_default": Endpoint(self.__call__, waveform, "restored")}
+        if self.is_stochastic:
+            inputs = {**waveform, "noise": (None, self.noise_size)}
+            offered["noise"] = Endpoint(self.__call__, inputs, "restored")
+        return offered
 
     def get_config(self):
         """The constructor's arguments, the network serialised."""

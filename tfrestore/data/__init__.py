@@ -1,5 +1,7 @@
 """Where music comes from and what happens to it: catalogues, degradations, the pipeline.
 
 Knows `tfrestore.audio` and no model. `catalogue` says which tracks there are (with `fma` and `demo`
-beside it), `gaps` what of them is lost, `pipeline` joins both into batches.
+beside it), `excerpts` how a part of one is read, `gaps` what of it is lost, `pipeline` joins these
+into batches. `mp3_pairs` makes batches of music and its MP3, of what `encoded_pairs` encodes as it
+goes or of what `preparation` has put into `shards`.
 """

@@ -10,35 +10,29 @@ where its format can seek. An excerpt that cannot be decoded is replaced by anot
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import math
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.audio.resampling import resample, resampled_length
+from tfrestore.audio.resampling import resampled_length
 from tfrestore.audio.tf_decoding import decode_excerpt
 from tfrestore.data.catalogue import Track
+from tfrestore.data.excerpts import (
+    MOST_ATTEMPTS,
+    ORDERS,
+    Plan,
+    Replacements,
+    cut_excerpt,
+    plan_excerpt,
+    two_fractions,
+)
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask, waveform_gap_mask
+from tfrestore.data.shards import PreparedTrack
 from tfrestore.errors import AudioFileError, UsageError
-
-ORDERS = ("random", "file")
-
-# Resampling an excerpt needs a little of what surrounds it; this many samples of the lower of the
-# two rates are decoded on both sides, so that the excerpt equals the same stretch of the resampled
-# track.
-RESAMPLING_MARGIN = 160
-
-# So many excerpts are tried for a position before decoding is given up.
-MOST_ATTEMPTS = 20
-
-_log = logging.getLogger("tfrestore.data")
 
 
 @dataclass(frozen=True)
@@ -161,7 +155,8 @@ class GapExamples:
             excerpt.
 
         Raises:
-            UsageError: if the batch size is not a multiple of `patches_per_excerpt`.
+            UsageError: if the batch size is not a multiple of `patches_per_excerpt`, or the tracks
+                are pairs that `tfrestore prepare` made.
             tf.errors.OpError: (when it is iterated) excerpt after excerpt cannot be decoded;
                 `decoding_error` makes a sentence of it.
         """
@@ -170,6 +165,12 @@ class GapExamples:
                 f"the batch size is {batch_size}, but it has to be a multiple of data.patches_per_"
                 f"excerpt, which is {self.patches_per_excerpt}; change one of them."
             )
+        for track in tracks:
+            if isinstance(track, PreparedTrack):
+                raise UsageError(
+                    f"{track.settings.folder}: these are pairs of music and MP3, but this model "
+                    "learns from music with gaps; give the folder of music."
+                )
         excerpts = batch_size // self.patches_per_excerpt
         reader = ExcerptReader(self, tracks, seed)
         stop = np.iinfo(np.int64).max if batches is None else (start + batches) * excerpts
@@ -191,15 +192,6 @@ def decoding_error(error: tf.errors.OpError) -> AudioFileError | None:
     return AudioFileError(found[1]) if found else None
 
 
-class Plan(NamedTuple):
-    """Where an excerpt is: what to decode, and where in that, resampled, the excerpt begins."""
-
-    track: Track
-    first: int
-    frames: int
-    offset: int
-
-
 class ExcerptReader:
     """Reads the excerpt of a position and draws its gaps."""
 
@@ -210,7 +202,7 @@ class ExcerptReader:
         self.ends = np.cumsum([examples._excerpts_in_track(track) for track in tracks])
         self.geometry = examples.geometry
         self.samples = self.geometry.samples(examples.patches_per_excerpt)
-        self.reported: set[str] = set()
+        self.replacements = Replacements()
 
     def read(self, position) -> tf.data.Dataset:
         """One element, the waveform `(samples,)` and masks `(patches, frames, bins)` of a position.
@@ -241,7 +233,7 @@ class ExcerptReader:
     def _prepare(self, position, attempt):
         position, attempt = int(position), int(attempt)
         if attempt:
-            self._report(self.plan(position, attempt - 1).track, attempt)
+            self.replacements.report(self.plan(position, attempt - 1).track, attempt)
         track, first, frames, offset = self.plan(position, attempt)
         examples = self.examples
         kind = examples.kinds[position % len(examples.kinds)]
@@ -250,19 +242,6 @@ class ExcerptReader:
         masks = examples.masks(kind, self.seed, index, count).astype(np.float32)
         integers = (np.int64(value) for value in (first, frames, track.sample_rate, offset))
         return os.fsencode(track.path), *integers, masks
-
-    def _report(self, track: Track, attempt: int) -> None:
-        """Names a track of which an excerpt could not be decoded, once."""
-        if attempt == MOST_ATTEMPTS:
-            raise AudioFileError(
-                f"{track.path} cannot be decoded, nor could {attempt - 1} other excerpts before "
-                "it; check that the music is still there and intact."
-            )
-        if track.track_id not in self.reported:
-            self.reported.add(track.track_id)
-            _log.warning(
-                "%s: an excerpt cannot be decoded; others are taken in place of such.", track.path
-            )
 
     def plan(self, position: int, attempt: int = 0) -> Plan:
         """Where the excerpt of a position is; later attempts are at random places in any order."""
@@ -273,30 +252,12 @@ class ExcerptReader:
             track = self.tracks[number]
             begin = (within - (int(self.ends[number - 1]) if number else 0)) * examples._stride()
         else:
-            chance, place = _two_fractions(self.seed, position, attempt)
+            chance, place = two_fractions(self.seed, position, attempt)
             number = int(np.searchsorted(self.ends, int(chance * self.ends[-1]), side="right"))
             track = self.tracks[number]
             begin = int(place * max(1, examples._samples_of(track) - self.samples + 1))
-        rate, model_rate = track.sample_rate, self.geometry.sample_rate
-        margin = 0
-        if rate != model_rate:
-            margin = -(-RESAMPLING_MARGIN * model_rate // min(rate, model_rate))
-        # What is decoded begins where samples of both rates coincide, so that resampling it needs
-        # no shift by a fraction of a sample.
-        grid = model_rate // math.gcd(model_rate, rate)
-        start = max(0, begin - margin) // grid * grid
-        first = start * rate // model_rate
-        last = -(-(begin + self.samples + margin) * rate // model_rate)
-        return Plan(track, first, max(1, min(last, track.frames) - first), begin - start)
+        return plan_excerpt(track, begin, self.samples, self.geometry.sample_rate)
 
     def _to_model_rate(self, decoded, rate, offset):
         """The excerpt `(samples,)`: resampled, its margin cut; short tracks end in zeros."""
-        waveform = resample(decoded, int(rate), self.geometry.sample_rate)[0]
-        waveform = waveform[offset : offset + self.samples]
-        return np.pad(waveform, (0, self.samples - len(waveform)))
-
-
-def _two_fractions(seed: int, position: int, attempt: int) -> tuple[float, float]:
-    """Two numbers in [0, 1) that depend on nothing but the arguments."""
-    digest = hashlib.blake2b(f"{seed}:{position}:{attempt}".encode(), digest_size=16).digest()
-    return tuple((int.from_bytes(half, "big") >> 11) / 2**53 for half in (digest[:8], digest[8:]))
+        return cut_excerpt(decoded, int(rate), int(offset), self.samples, self.geometry.sample_rate)

@@ -83,6 +83,8 @@ class ModelsEvaluation:
             "channels": "mono" if mono else "as they are",
             "seconds": "all" if seconds is None else seconds,
         }
+        if any(each.is_stochastic for each in self.restorations.restorers.values()):
+            self.heading["candidates"] = candidates
         names = "+".join(each.name.replace(":", "-") for each in self.degradations)
         beside = next(iter(folders.values())) if len(folders) == 1 and self._model_files else "."
         self.default_folder = f"{beside}/evaluation-{names}"

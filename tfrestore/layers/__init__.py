@@ -9,6 +9,9 @@ _MODULES = {
     "STFT": "stft",
     "InverseSTFT": "stft",
     "GriffinLim": "griffin_lim",
+    "DilatedConv2D": "dilated_convolution",
+    "MapwisePReLU": "self_gating",
+    "SelfGating": "self_gating",
     "SignedSquareRoot": "signed_square_root",
     "SignedSquare": "signed_square_root",
 }

@@ -191,7 +191,7 @@ class ShortTimeFourierLayer(Float32Layer):
         batch, samples = ops.shape(waveform)
         frames = self.frames_for_samples(samples) if frames is None else frames
         if self.padding == "center":
-            waveform = _reflect(waveform, self._front)
+            waveform = reflect(waveform, self._front, self._front)
         else:
             waveform = ops.pad(waveform, ((0, 0), (self._front, 0)))
         hops = frames + self._pieces - 1
@@ -316,13 +316,23 @@ def _gains(window: np.ndarray, hop_length: int, pieces: int) -> np.ndarray:
     return table.reshape(-1, hop_length).astype("float32")
 
 
-def _reflect(waveform, width: int):
-    """Extends (batch, samples) by `width` reflected samples on both sides, however short it is."""
+def reflect(waveform, before, after):
+    """Extends waveforms by their reflection about the first and the last sample.
+
+    Args:
+        waveform: (batch, samples), at least one sample; where it is shorter than what it is
+            extended by, the reflection is repeated.
+        before: Samples to put in front, an int or a scalar int tensor.
+        after: Samples to put behind.
+
+    Returns:
+        (batch, before + samples + after).
+    """
     samples = ops.shape(waveform)[1]
     period = _maximum(1, 2 * (samples - 1))
-    before = ops.arange(-width, 0, dtype="int32") % period
-    after = (ops.arange(0, width, dtype="int32") + samples) % period
-    edges = [ops.take(waveform, ops.minimum(i, period - i), axis=1) for i in (before, after)]
+    front = ops.arange(-before, 0, dtype="int32") % period
+    back = (ops.arange(0, after, dtype="int32") + samples) % period
+    edges = [ops.take(waveform, ops.minimum(i, period - i), axis=1) for i in (front, back)]
     return ops.concatenate([edges[0], waveform, edges[1]], axis=1)
 
 

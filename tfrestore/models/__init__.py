@@ -6,7 +6,11 @@
 
 from importlib import import_module
 
-_MODULES = {"UNet": "tfrestore.models.inpainter.network"}
+_MODULES = {
+    "UNet": "tfrestore.models.inpainter.network",
+    "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
+    "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",
+}
 __all__ = sorted(_MODULES)
 
 

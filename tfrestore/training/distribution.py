@@ -2,12 +2,15 @@
 
 Keras sums gradients over replicas when it applies them, and scales only losses that it computes
 itself. A custom `train_step` therefore reduces its per-example losses with `mean_over_replicas`,
-and tracks them with an example-weighted `keras.metrics.Mean`.
+and tracks them with an example-weighted `keras.metrics.Mean`. What is to be known or done about the
+gradient of the whole batch, such as its norm, comes between `sum_over_replicas` and
+`apply_summed_gradients`. Random numbers come from `global_normal` and `global_uniform`.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -24,6 +27,59 @@ def mean_over_replicas(per_example):
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return tf.reduce_mean(per_example) / replicas
+
+
+def sum_over_replicas(gradients: Sequence) -> list:
+    """The gradients of the global batch, from those of every replica's `mean_over_replicas`.
+
+    Args:
+        gradients: float tensors, one per variable, of this replica.
+
+    Returns:
+        Tensors of the same shapes, the same on all replicas.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return list(gradients)
+    context = tf.distribute.get_replica_context()
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
+
+
+def apply_summed_gradients(optimizer, gradients: Sequence, variables: Sequence) -> None:
+    """Applies gradients that are the same on all replicas.
+
+    Args:
+        optimizer: a Keras optimizer, which sums what it is given over the replicas.
+        gradients: what `sum_over_replicas` gave, or what was made of it.
+        variables: of the same number.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer.apply([gradient / replicas for gradient in gradients], variables)
+
+
+def global_normal(examples: int, size: int, seed: Sequence):
+    """Standard normal numbers for this replica's examples: its rows of the global batch's.
+
+    Args:
+        examples: how many examples this replica holds; all hold equally many.
+        size: numbers per example.
+        seed: two integers, numbers or tensors, that decide the numbers; the same on all replicas.
+
+    Returns:
+        float32 `(examples, size)`.
+    """
+    return _own_rows(tf.random.stateless_normal, examples, [size], seed)
+
+
+def global_uniform(examples: int, seed: Sequence):
+    """Uniform numbers in 0 to 1, one per example of this replica; see `global_normal`."""
+    return _own_rows(tf.random.stateless_uniform, examples, [], seed)
+
+
+def _own_rows(draw, examples: int, shape: list[int], seed: Sequence):
+    context = tf.distribute.get_replica_context()
+    first = context.replica_id_in_sync_group * examples
+    numbers = draw([context.num_replicas_in_sync * examples, *shape], seed=tf.stack(seed))
+    return numbers[first : first + examples]
 
 
 def default_strategy() -> tf.distribute.Strategy:

@@ -2,7 +2,18 @@
 
 One loop for every family. It calls `strategy.run(trainer.train_step, ...)` itself, so that a run
 can be stopped after any step and goes on there: examples are pure functions of their position, and
-the checkpoint holds the weights, the optimizer, the random states, the metrics and the position.
+the checkpoint holds the weights, the optimizers, the random states, the metrics and the position.
+
+A recipe's trainer is a Keras model with the network as `network`, `train_step`, `test_step`, and
+`monitor`, the name of the validation metric that a better model has more of. It may also have:
+
+- `lower_is_better`: whether a better model has less of it;
+- `training_metrics` and `validation_metrics`, where the two kinds of step track different ones of
+  its `metrics`; a run whose `loss`, or a metric that is named as one, is no number ends;
+- `uses_batch_statistics`: whether those have to be measured before the network is used;
+- an argument `restorer` of its constructor.
+
+TensorBoard shows what the trainer's `illustrate`, or that of the examples, returns.
 
 A run's folder is a preset folder (the best model so far, ready for restore, evaluate and export)
 with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
@@ -11,6 +22,7 @@ with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import logging
 import math
@@ -45,6 +57,7 @@ logger = logging.getLogger(__name__)
 LEAST_STEPS_PER_EPOCH = 100
 STEPS_BETWEEN_LOGS = 10
 CHECKPOINTS_KEPT = 2
+METRICS_IN_BAR = 3
 
 
 class TrainingRun:
@@ -88,7 +101,7 @@ class TrainingRun:
         with self.strategy.scope():
             self.network = self._make_network()
             self.restorer = self._make("restorer", self.network)
-            self.trainer = self._make("recipe", self.network)
+            self.trainer = self._make_trainer()
         self.examples = self._make("data", self.restorer)
         self.calibrate = BatchNormalizationCalibration(self.network, self.strategy)
         # Here, so that what cannot be batched is said before the folder is made.
@@ -142,6 +155,11 @@ class TrainingRun:
                     f"has {config[name]!r}; leave it out."
                 )
         return network
+
+    def _make_trainer(self):
+        wanted = inspect.signature(self.preset.find_class("recipe")).parameters
+        given = {"restorer": self.restorer} if "restorer" in wanted else {}
+        return self._make("recipe", self.network, **given)
 
     def _make(self, section: str, *args, **overrides):
         """What a section of the preset describes; what its class refuses is the user's to mend."""
@@ -279,13 +297,14 @@ class TrainingRun:
                 at_end = step % self.steps_per_epoch == 0 or step == self.total_steps
                 to_keep = at_end or step % self.settings.checkpoint_steps == 0
                 if step % STEPS_BETWEEN_LOGS == 0 or to_keep:
-                    training = self._results()
+                    training = self._results("training")
                     self._check_finite(training)
                     speed = {"steps_per_second": pace.at(step)}
                     with self._writing("the logs"):
                         rate = {"learning_rate": self._learning_rate()}
                         journal.scalars("train", {**training, **rate, **speed}, step)
-                    bars.update(bar, completed=step, note=_in_words(training))
+                    shown = dict(list(training.items())[:METRICS_IN_BAR])
+                    bars.update(bar, completed=step, note=_in_words(shown))
                 if to_keep:
                     self._check_weights()
                 if at_end:
@@ -346,10 +365,13 @@ class TrainingRun:
         self._reset_metrics()
         for batch in self.validation_batches:
             test_step(batch)
-        return self._results()
+        return self._results("validation")
 
     def _keep_best(self, validation: dict[str, float], step: int) -> None:
-        score = validation.get(self.trainer.monitor, float(step))
+        score = float(step)
+        if self.trainer.monitor in validation:
+            sign = -1 if getattr(self.trainer, "lower_is_better", False) else 1
+            score = sign * validation[self.trainer.monitor]
         if score > float(self.best):
             with self._writing("the best model"):
                 self.restorer.save_to_preset(
@@ -370,15 +392,17 @@ class TrainingRun:
 
     def _illustrate(self):
         """Pictures and sounds of the first validation track that can be read."""
+        source = self.examples if hasattr(self.examples, "illustrate") else self.trainer
         for first in range(len(self.validation_tracks)):
             try:
-                return self.trainer.illustrate(self.restorer, self.validation_tracks[first:])
+                return source.illustrate(self.restorer, self.validation_tracks[first:])
             except AudioFileError as error:
                 logger.warning("not shown: %s", error)
         return {}, {}
 
-    def _results(self) -> dict[str, float]:
-        return {metric.name: float(metric.result()) for metric in self.trainer.metrics}
+    def _results(self, kind: str) -> dict[str, float]:
+        metrics = getattr(self.trainer, f"{kind}_metrics", self.trainer.metrics)
+        return {metric.name: float(metric.result()) for metric in metrics}
 
     def _reset_metrics(self):
         for metric in self.trainer.metrics:
@@ -388,12 +412,13 @@ class TrainingRun:
         return float(keras.ops.convert_to_numpy(self.trainer.optimizer.learning_rate))
 
     def _check_finite(self, scores: dict[str, float]) -> None:
-        if not math.isfinite(scores.get("loss", 0.0)):
-            self._diverged("the loss")
+        for name, value in scores.items():
+            if name.split("_")[-1] == "loss" and not math.isfinite(value):
+                self._diverged(f"the {name.replace('_', ' ')}")
 
     def _check_weights(self) -> None:
         """A loss tells of the weights before its step; what is kept are those behind it."""
-        for weights in self.network.weights:
+        for weights in self.trainer.weights:
             if not np.isfinite(keras.ops.convert_to_numpy(weights)).all():
                 self._diverged("a weight")
 

@@ -23,7 +23,7 @@ from tfrestore.layers.griffin_lim import GriffinLim
 from tfrestore.layers.phase_continuation import PhaseContinuation
 from tfrestore.layers.stft import STFT
 from tfrestore.models.inpainter.network import UNet
-from tfrestore.restorer import Restorer
+from tfrestore.restorer import Endpoint, Restorer
 
 #: How phase is treated, each with the iterations and the momentum of Griffin-Lim that suit it.
 PHASES = {"keep": (1, 0.0), "griffin_lim": (100, 0.99)}
@@ -192,7 +192,9 @@ class InpainterRestorer(Restorer):
         bins = self.fft_length // 2 + 1
         return {
             **super().endpoints(),
-            "spectrogram": (self.restore_magnitude, "magnitude", (None, None, bins), "magnitude"),
+            "spectrogram": Endpoint(
+                self.restore_magnitude, {"magnitude": (None, None, bins)}, "magnitude"
+            ),
         }
 
     def get_config(self):

@@ -1,0 +1,571 @@
+"""A step of the GAN is the one written down, on one device and on several."""
+
+import csv
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrestore import metrics
+from tfrestore.data.catalogue import open_catalogue
+from tfrestore.errors import InputError, UsageError
+from tfrestore.layers.square_root_magnitude import square_root_magnitude
+from tfrestore.models.presets import find_preset, read_metadata
+from tfrestore.models.sr_gan.network import FrequencyAggregationGenerator
+from tfrestore.models.sr_gan.recipe import SRGANExamples, SRGANTrainer
+from tfrestore.models.sr_gan.restorer import SRGANRestorer
+from tfrestore.restorer import Restorer
+from tfrestore.training.configuration import resolve
+from tfrestore.training.distribution import mirrored_strategy
+from tfrestore.training.equalized_adam import EqualizedAdam
+from tfrestore.training.loop import TrainingRun
+
+EXAMPLES, FRAMES, NOISE_SIZE = 4, 130, 3
+WINDOW, HOP = 64, 16
+SAMPLES = WINDOW + (FRAMES - 1) * HOP
+
+
+def one_device():
+    return tf.distribute.OneDeviceStrategy("CPU:0")
+
+
+def two_devices():
+    return mirrored_strategy("CPU:0", "CPU:1")
+
+
+def pairs(seed=0):
+    """A global batch `(degraded, original)`: noise, and what a moving average leaves of it."""
+    original = np.random.default_rng(seed).normal(0, 0.3, (EXAMPLES, SAMPLES)).astype(np.float32)
+    return (original + np.roll(original, 1, axis=1)) / 2, original
+
+
+def vectors(batch, size=NOISE_SIZE):
+    return [np.ones((batch, size), np.float32)] * (size > 0)
+
+
+def make_trainer(
+    strategy=None, precision="float32", noise_size=NOISE_SIZE, critic=None, **arguments
+):
+    with (strategy or one_device()).scope():
+        network = FrequencyAggregationGenerator(
+            bins=WINDOW // 2,
+            filters=(2, 3, 3),
+            aggregation=16,
+            maps=4,
+            noise_size=noise_size,
+            dtype=precision,
+        )
+        # Fresh weights let little through; this gives restorations the size of music.
+        spectrum = np.random.default_rng(0).normal(0, 1, (1, FRAMES, WINDOW // 2, 2))
+        loudness = np.std(network(spectrum.astype(np.float32), *vectors(1, noise_size)))
+        last = network.convolutions[-1].kernel
+        last.assign(last * 0.5 / loudness)
+        restorer = SRGANRestorer(network, frame_length=WINDOW, hop_length=HOP)
+        return SRGANTrainer(network, restorer, critic and critic(), **arguments)
+
+
+def train(strategy, batches=1, **arguments):
+    """A trainer after a step on each of some batches, in the way of the training loop."""
+    trainer = make_trainer(strategy, **arguments)
+    every = [pairs(seed) for seed in range(batches)]
+    stacked = tuple(np.concatenate(waveforms) for waveforms in zip(*every, strict=True))
+    dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(EXAMPLES, drop_remainder=True)
+    for batch in strategy.experimental_distribute_dataset(dataset):
+        # Not in a graph, which takes longer to build than these steps do.
+        strategy.run(trainer.train_step, args=(batch,))
+        if not hasattr(trainer, "first_gradients"):
+            found = [gradients(trainer.critic_optimizer), gradients(trainer.optimizer)]
+            object.__setattr__(trainer, "first_gradients", found)
+    return trainer
+
+
+def flat(variables):
+    return np.concatenate([keras.ops.convert_to_numpy(each).ravel() for each in variables])
+
+
+def relative_error(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def gradients(optimizer):
+    """Those of the latest step: with a first moment of 0 Adam's momentum is the gradient."""
+    return flat(getattr(optimizer, "inner_optimizer", optimizer)._momentums)
+
+
+def scores(metrics):
+    return {metric.name: float(metric.result()) for metric in metrics}
+
+
+@pytest.fixture(scope="module")
+def single():
+    return train(one_device())
+
+
+@pytest.fixture(scope="module")
+def both():
+    """Two steps on one device and on two; with this epsilon Adam makes nothing of rounding."""
+    return [train(each, batches=2, epsilon=1e-3) for each in (one_device(), two_devices())]
+
+
+# A step, written out
+
+
+def seen(waveform):
+    """The frames of `tf.signal.stft`, without the last bin, as signed square roots."""
+    spectrum = tf.signal.stft(waveform, WINDOW, HOP)[..., :-1]
+    parts = tf.stack([tf.math.real(spectrum), tf.math.imag(spectrum)], axis=-1)
+    return tf.sign(parts) * tf.sqrt(tf.abs(parts))
+
+
+def normal(number):
+    """Noise vectors of the first step."""
+    return tf.random.stateless_normal([EXAMPLES, NOISE_SIZE], [0, number])
+
+
+def test_a_critic_step_is_wasserstein_gradient_penalty_and_drift(single):
+    trainer = make_trainer()
+    degraded, original = (seen(waveform) for waveform in pairs())
+    condition, real = degraded[:, 62:-62], original[:, 62:-62]
+    generated = trainer.network(degraded, normal(0))
+    share = tf.random.stateless_uniform([EXAMPLES], [0, 1])[:, None, None, None]
+    between = share * real + (1 - share) * generated
+    critic = trainer.critic
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as inner:
+            inner.watch(between)
+            values = tf.reduce_mean(critic(between, condition), axis=1)
+        norm = tf.sqrt(tf.reduce_sum(inner.gradient(values, between) ** 2, axis=(1, 2, 3)))
+        real_values, generated_values = critic(real, condition), critic(generated, condition)
+        estimate = tf.reduce_mean(real_values) - tf.reduce_mean(generated_values)
+        penalty = tf.reduce_mean((norm - 1) ** 2)
+        drift = tf.reduce_mean(real_values**2)
+        loss = -estimate + 10 * penalty + 0.001 * drift
+    expected = flat(tape.gradient(loss, critic.trainable_variables))
+    assert relative_error(gradients(single.critic_optimizer), expected) <= 1e-5
+    found = scores(single.training_metrics)
+    for name, value in (
+        ("wasserstein_estimate", estimate),
+        ("gradient_penalty", penalty),
+        ("drift_penalty", drift),
+        ("critic_loss", loss),
+        ("critic_gradient_norm", np.linalg.norm(expected)),
+    ):
+        assert found[name] == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_a_generator_step_is_what_the_critic_says_of_two_versions_and_their_two_profiles(single):
+    trainer = make_trainer()
+    degraded = seen(pairs()[0])
+    noise = [normal(2), normal(3)]
+    with tf.GradientTape() as tape:
+        versions = [trainer.network(degraded, each) for each in noise]
+        # The critic as its own step, which came first, left it.
+        values = [single.critic(each, degraded[:, 62:-62]) for each in versions]
+        adversarial = -(tf.reduce_mean(values[0]) + tf.reduce_mean(values[1])) / 2
+        first, second = (square_root_magnitude(each) for each in versions)
+        frequency = tf.reduce_mean(first**1.3, axis=1) - tf.reduce_mean(second**1.3, axis=1)
+        rhythm = tf.reduce_mean(first**1.6, axis=2) - tf.reduce_mean(second**1.6, axis=2)
+        spreads = [tf.reduce_mean(tf.abs(each), axis=1) for each in (frequency, rhythm)]
+        apart = tf.reduce_mean(tf.abs(noise[0] - noise[1]), axis=1)
+        ratios = [tf.reduce_mean(apart / (each + 1e-3)) for each in spreads]
+        loss = adversarial + ratios[0] + ratios[1]
+    expected = flat(tape.gradient(loss, trainer.network.trainable_variables))
+    assert relative_error(gradients(single.optimizer), expected) <= 1e-5
+    found = scores(single.training_metrics)
+    for name, value in (
+        ("generator_loss", loss),
+        ("frequency_profile_loss", ratios[0]),
+        ("rhythm_profile_loss", ratios[1]),
+        ("frequency_spread", tf.reduce_mean(spreads[0])),
+        ("rhythm_spread", tf.reduce_mean(spreads[1])),
+        ("generator_gradient_norm", np.linalg.norm(expected)),
+    ):
+        assert found[name] == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_the_critics_steps_leave_the_generator_alone_and_the_generators_the_critic():
+    fresh = make_trainer()
+    before = [flat(each.weights) for each in (fresh.network, fresh.critic)]
+    for held, arguments in enumerate([{"learning_rate": 0.0}, {"critic_learning_rate": 0.0}]):
+        trainer = train(one_device(), **arguments)
+        after = [flat(each.weights) for each in (trainer.network, trainer.critic)]
+        np.testing.assert_array_equal(after[held], before[held])
+        assert np.abs(after[1 - held] - before[1 - held]).max() > 1e-4
+
+
+def test_weights_of_0_leave_only_what_is_weighted():
+    trainer = train(
+        one_device(),
+        gradient_penalty_weight=0.0,
+        drift_weight=0.0,
+        frequency_profile_weight=0.0,
+        rhythm_profile_weight=0.0,
+        critic_learning_rate=0.0,
+    )
+    found = scores(trainer.training_metrics)
+    assert found["critic_loss"] == pytest.approx(-found["wasserstein_estimate"], rel=1e-5)
+    noise = tf.concat([normal(2), normal(3)], axis=0)
+    degraded = tf.concat([seen(pairs()[0])] * 2, axis=0)
+    fresh = make_trainer()
+    values = fresh.critic(fresh.network(degraded, noise), degraded[:, 62:-62])
+    assert found["generator_loss"] == pytest.approx(-float(tf.reduce_mean(values)), rel=1e-4)
+
+
+def test_the_critic_makes_several_steps_where_it_is_told_to(single):
+    trainer = train(one_device(), critic_steps=3)
+    assert int(trainer.critic_optimizer.iterations) == 3
+    assert int(trainer.optimizer.iterations) == 1
+    assert (
+        scores(trainer.training_metrics)["critic_loss"]
+        != scores(single.training_metrics)["critic_loss"]
+    )
+
+
+class LinearCritic(keras.Model):
+    """The weighted sum of a frame's real and imaginary parts: of one slope everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.slopes = self.add_weight(shape=(WINDOW // 2, 2), initializer="ones")
+
+    def call(self, spectrum, degraded):
+        return keras.ops.sum(spectrum * self.slopes, axis=(2, 3))
+
+
+def test_the_estimate_of_a_trained_linear_critic_is_the_distance_of_the_means():
+    # The best slope s for a distance d makes s d - 10 (s - 1)^2 largest: s = 1 + d / 20.
+    trainer = make_trainer(
+        critic=LinearCritic,
+        learning_rate=0.0,
+        equalized_learning_rate=False,
+        drift_weight=0.0,
+        critic_steps=8,
+    )
+    degraded, original = pairs()
+    noise = tf.concat([normal(number) for number in range(0, 16, 2)], axis=0)
+    generated = trainer.network(tf.concat([seen(degraded)] * 8, axis=0), noise)
+    apart = tf.reduce_mean(seen(original)[:, 62:-62], axis=(0, 1))
+    apart -= tf.reduce_mean(generated, axis=(0, 1))
+    # Only what all frames have in common can be told apart by one slope for all of them.
+    distance = float(tf.norm(apart)) * np.sqrt(FRAMES - 124)
+    for learning_rate in (0.1, 0.1, 0.1, 0.1, 0.02, 0.02, 0.004, 0.004):
+        trainer.critic_optimizer.learning_rate = learning_rate
+        for metric in trainer.metrics:
+            metric.reset_state()
+        trainer.train_step((degraded, original))
+    found = scores(trainer.training_metrics)
+    assert found["wasserstein_estimate"] == pytest.approx(distance * (1 + distance / 20), rel=0.1)
+    slope = 1 + np.sqrt(found["gradient_penalty"])
+    assert slope == pytest.approx(1 + distance / 20, rel=0.1)
+
+
+# Noise
+
+
+def test_noise_is_new_in_every_step_and_another_with_another_seed(single):
+    losses = []
+    for seed in (0, 1):
+        trainer = make_trainer(learning_rate=0.0, critic_learning_rate=0.0, noise_seed=seed)
+        for _ in range(2):
+            for metric in trainer.training_metrics:
+                metric.reset_state()
+            trainer.train_step(pairs())
+            losses.append(scores(trainer.training_metrics)["critic_loss"])
+    assert losses[0] == pytest.approx(scores(single.training_metrics)["critic_loss"], rel=1e-6)
+    assert len({round(each, 6) for each in losses}) == 4
+
+
+def test_a_generator_without_noise_has_one_version_and_no_losses_on_profiles():
+    trainer = train(one_device(), noise_size=0)
+    names = {metric.name for metric in trainer.metrics}
+    assert "generator_loss" in names and not any("profile" in each for each in names)
+    assert not any("spread" in each for each in names)
+    fresh = make_trainer(noise_size=0)
+    degraded = seen(pairs()[0])
+    values = trainer.critic(fresh.network(degraded), degraded[:, 62:-62])
+    found = scores(trainer.training_metrics)["generator_loss"]
+    assert found == pytest.approx(-float(tf.reduce_mean(values)), rel=1e-4)
+    trainer.test_step(pairs())
+
+
+# Validation
+
+
+def test_a_test_step_scores_the_restorers_waveforms_and_changes_nothing(single):
+    before = flat(single.variables)
+    for metric in single.validation_metrics:
+        metric.reset_state()
+    degraded, original = pairs()
+    single.test_step((degraded, original))
+    found = scores(single.validation_metrics)
+    noise = tf.random.stateless_normal([EXAMPLES, NOISE_SIZE], tf.constant([0, -1], tf.int64))
+    restored = np.array(single.restorer(degraded, noise))
+    assert found["lsd"] == pytest.approx(metrics.lsd(original, restored).mean(), rel=1e-4)
+    assert found["mp3_lsd"] == pytest.approx(metrics.lsd(original, degraded).mean(), rel=1e-4)
+    assert found["snr"] == pytest.approx(metrics.snr(original, restored).mean(), rel=1e-4)
+    assert found["frequency_spread"] > 0 and found["rhythm_spread"] > 0
+    single.test_step((degraded, original))
+    assert scores(single.validation_metrics) == pytest.approx(found, rel=1e-6)
+    assert single.monitor in found and single.lower_is_better
+    np.testing.assert_array_equal(flat(single.variables), before)
+
+
+# Devices, precisions, fit
+
+
+def test_the_gradients_and_the_weights_of_two_replicas_are_those_of_one_device(both):
+    for expected, found in zip(*(each.first_gradients for each in both), strict=True):
+        assert relative_error(found, expected) <= 1e-5
+    for expected, found in zip(*(each.weights for each in both), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=expected.path)
+
+
+def test_both_replicas_hold_the_same_weights(both):
+    for variable in both[1].weights:
+        copies = [np.array(copy) for copy in variable.value.values]
+        np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
+
+
+def test_the_metrics_of_two_replicas_are_those_of_one_device(both):
+    single, mirrored = both
+    dataset = tf.data.Dataset.from_tensor_slices(pairs()).batch(EXAMPLES)
+    for batch in two_devices().experimental_distribute_dataset(dataset):
+        two_devices().run(mirrored.test_step, args=(batch,))
+    single.test_step(pairs())
+    assert scores(mirrored.metrics) == pytest.approx(scores(single.metrics), rel=1e-4)
+
+
+def test_a_step_in_bfloat16_is_finite_and_close_to_one_in_float32(single):
+    trainer = train(one_device(), precision="mixed_bfloat16")
+    assert all(variable.dtype == "float32" for variable in trainer.weights)
+    assert np.isfinite(flat(trainer.weights)).all()
+    found, expected = (scores(each.training_metrics) for each in (trainer, single))
+    for name in ("critic_loss", "gradient_penalty", "critic_gradient_norm", "generator_loss"):
+        assert found[name] == pytest.approx(expected[name], rel=0.1), name
+    found, expected = (gradients(each.critic_optimizer) for each in (trainer, single))
+    assert relative_error(found, expected) <= 0.2
+
+
+def test_what_overflows_in_float16_is_left_out_and_scaled_less():
+    trainer = train(one_device(), precision="mixed_float16", batches=2)
+    assert np.isfinite(flat(trainer.weights)).all()
+    assert np.isfinite(list(scores(trainer.training_metrics).values())).all()
+    for optimizer in (trainer.critic_optimizer, trainer.optimizer):
+        skipped = 2 - flat([optimizer.iterations])[0]
+        assert flat([optimizer.dynamic_scale]) == 2.0 ** (15 - skipped)
+
+
+def test_fit_takes_the_same_steps(both):
+    looped = both[0]
+    trainer = make_trainer(epsilon=1e-3)
+    trainer.run_eagerly = True
+    dataset = tf.data.Dataset.from_tensor_slices(
+        tuple(np.concatenate(each) for each in zip(pairs(0), pairs(1), strict=True))
+    ).batch(EXAMPLES, drop_remainder=True)
+    history = trainer.fit(dataset, validation_data=dataset.take(1), shuffle=False, verbose=0)
+    for ours, theirs in zip(trainer.weights, looped.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    found = {name: values[0] for name, values in history.history.items()}
+    for name, value in scores(looped.training_metrics).items():
+        assert found[name] == pytest.approx(value, rel=1e-3), name
+    assert found["val_lsd"] > 0
+
+
+# The trainer itself
+
+
+def test_the_learning_rate_of_a_kernel_is_relative_to_its_initial_size():
+    kernel = keras.Variable(np.ones((2, 4, 3), np.float32))
+    bias = keras.Variable(np.ones(3, np.float32))
+    optimizer = EqualizedAdam(0.1, 0.0, 0.99, 1e-12)
+    optimizer.apply([tf.fill([2, 4, 3], 5.0), tf.fill([3], -5.0)], [kernel, bias])
+    # Adam's first step is the learning rate; He's deviation for 8 inputs is 1 / 2.
+    np.testing.assert_allclose(kernel, np.full((2, 4, 3), 0.95), rtol=1e-5)
+    np.testing.assert_allclose(bias, np.full(3, 1.1), rtol=1e-5)
+
+
+def test_both_optimizers_have_their_state_before_the_first_step():
+    trainer = make_trainer()
+    for optimizer, model in (
+        (trainer.optimizer, trainer.network),
+        (trainer.critic_optimizer, trainer.critic),
+    ):
+        assert len(optimizer.variables) >= 2 * len(model.trainable_variables)
+
+
+def test_the_trainers_weights_are_those_of_generator_and_critic_once():
+    trainer = make_trainer()
+    paths = [weight.path for weight in trainer.weights]
+    assert len(paths) == len(trainer.network.weights) + len(trainer.critic.weights)
+
+
+def test_a_trainer_is_made_again_from_its_configuration():
+    trainer = make_trainer(learning_rate=0.5, critic_steps=2, equalized_learning_rate=False)
+    again = SRGANTrainer.from_config(trainer.get_config())
+    assert again.get_config() == trainer.get_config()
+    assert float(again.optimizer.learning_rate) == 0.5
+    assert again.network is again.restorer.network
+    assert not isinstance(again.optimizer, EqualizedAdam)
+    assert isinstance(make_trainer().critic_optimizer, EqualizedAdam)
+
+
+def test_a_critic_that_makes_no_step_is_refused():
+    with pytest.raises(ValueError, match="critic_steps=0"):
+        make_trainer(critic_steps=0)
+
+
+# Examples, and a run of all of it
+
+SMALL = [
+    *("network.bins=32", "filters=[2, 3, 3]", "aggregation=16", "maps=4", "noise_size=3"),
+    *("frame_length=64", "hop_length=16", f"samples={SAMPLES}", "validation_examples=2"),
+    *("steps_per_epoch=3", "checkpoint_steps=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def preset():
+    return resolve(find_preset("sr_gan_tiny"), None, SMALL, batch_size=2, steps=4)
+
+
+def make_run(preset, music_folder, folder):
+    return TrainingRun(preset, open_catalogue(music_folder), folder, str(music_folder))
+
+
+@pytest.fixture(scope="module")
+def finished(preset, music_folder, tmp_path_factory):
+    """A run of four steps: its folder and its last scores."""
+    folder = tmp_path_factory.mktemp("sr_gan") / "run"
+    run = make_run(preset, music_folder, folder)
+    run.start()
+    return folder, run.run()
+
+
+def test_a_run_keeps_the_generator_with_the_smallest_distance(finished):
+    folder, scores = finished
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "4"]
+    best = min(rows, key=lambda row: float(row["val_lsd"]))
+    assert read_metadata(folder)["step"] == int(best["step"])
+    assert {"wasserstein_estimate", "val_lsd", "val_mp3_lsd", "val_rhythm_spread"} <= scores.keys()
+    # Each kind of step has its own metrics.
+    assert not {"lsd", "val_critic_loss", "val_wasserstein_estimate"} & scores.keys()
+    restorer = Restorer.from_preset(folder)
+    assert isinstance(restorer, SRGANRestorer) and restorer.hop_length == 16
+    assert restorer.restore(pairs()[0], 44100).shape == (EXAMPLES, SAMPLES)
+
+
+def test_tensorboard_has_the_curves_a_picture_and_five_sounds(finished):
+    folder, _ = finished
+    found = {}
+    for split in ("train", "validation"):
+        for path in (folder / "logs" / split).iterdir():
+            for event in tf.compat.v1.train.summary_iterator(str(path)):
+                found |= {(split, value.tag): event.step for value in event.summary.value}
+    curves = {
+        *("wasserstein_estimate", "critic_loss", "generator_loss", "gradient_penalty"),
+        *("drift_penalty", "frequency_profile_loss", "rhythm_profile_loss"),
+        *("critic_gradient_norm", "generator_gradient_norm", "frequency_spread", "rhythm_spread"),
+        *("learning_rate", "steps_per_second"),
+    }
+    assert {tag for split, tag in found if split == "train"} == curves
+    assert {tag for split, tag in found if split == "validation"} == {
+        *("lsd", "mp3_lsd", "snr", "frequency_spread", "rhythm_spread"),
+        *("spectrogram", "mp3", "original", "restored_1", "restored_2", "restored_3"),
+    }
+
+
+@pytest.mark.parametrize(("noise_size", "versions"), [(NOISE_SIZE, 3), (0, 1)])
+def test_the_middle_of_a_track_is_shown_as_mp3_original_and_restored(
+    music_folder, noise_size, versions
+):
+    restorer = make_trainer(noise_size=noise_size).restorer
+    tracks = open_catalogue(music_folder).split("validation")
+    examples = SRGANExamples(restorer, 32, SAMPLES)
+    pictures, sounds = examples.illustrate(restorer, tracks)
+    assert len(sounds) == 2 + versions and list(sounds)[:2] == ["mp3", "original"]
+    for name, sound in sounds.items():
+        assert sound.shape == (8 * 44100,) and sound.dtype == np.float32, name
+    # The track is half as long.
+    assert sounds["original"][: 4 * 44100].std() > 0.01
+    assert not sounds["original"][-4 * 44100 :].any()
+    different = {sound.tobytes() for sound in sounds.values()}
+    assert len(different) == 2 + versions
+    assert pictures["spectrogram"].dtype == np.uint8
+
+
+def test_a_run_that_was_stopped_ends_bit_for_bit_where_it_would(
+    preset, music_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TrainingRun, "_illustrate", lambda self: ({}, {}))
+    # Not in a graph, which takes longer to build than these steps do.
+    monkeypatch.setattr(
+        TrainingRun,
+        "_distributed",
+        lambda self, function: lambda batch: self.strategy.run(function, args=(batch,)),
+    )
+    straight, first = (
+        make_run(preset, music_folder, tmp_path / name) for name in ("straight", "stopped")
+    )
+    straight.start()
+    expected = straight.run()
+    first.start()
+    # As far as the first checkpoint.
+    first.total_steps = 2
+    first.run()
+    second = make_run(preset, music_folder, tmp_path / "stopped")
+    second.resume()
+    assert second.step_number == 2
+    assert second.run().keys() == expected.keys()
+    pairs_of_variables = [
+        zip(of(second.trainer), of(straight.trainer), strict=True)
+        for of in (
+            lambda trainer: trainer.variables,
+            lambda trainer: trainer.metrics_variables,
+            lambda trainer: trainer.optimizer.variables,
+            lambda trainer: trainer.critic_optimizer.variables,
+        )
+    ]
+    for ours, theirs in itertools.chain(*pairs_of_variables):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
+
+
+@pytest.mark.parametrize("broken", ["network", "critic"])
+def test_weights_that_are_no_numbers_are_not_kept(preset, music_folder, tmp_path, broken):
+    run = make_run(preset, music_folder, tmp_path)
+    run.start()
+    getattr(run.trainer, broken).weights[0].assign(
+        np.full_like(getattr(run.trainer, broken).weights[0], np.nan)
+    )
+    with pytest.raises(InputError, match="a weight is no longer a number at step 0"):
+        run._check_weights()
+    for name in ("critic_loss", "frequency_profile_loss"):
+        with pytest.raises(InputError, match=f"the {name.replace('_', ' ')} is no longer"):
+            run._check_finite({"wasserstein_estimate": 1.0, name: np.nan})
+
+
+def test_examples_are_pairs_at_the_restorers_rate(music_folder):
+    restorer = make_trainer().restorer
+    examples = SRGANExamples(restorer, kbit_per_second=32, samples=SAMPLES)
+    tracks = open_catalogue(music_folder).split("train")
+    # 4 s at 44.1 kHz, of which every half excerpt begins one.
+    assert examples.count(tracks) == 3 * ((4 * 44100 - SAMPLES) // (SAMPLES // 2) + 1)
+    degraded, original = next(iter(examples.dataset(tracks, batch_size=3, seed=0)))
+    assert degraded.shape == original.shape == (3, SAMPLES)
+    assert degraded.dtype == original.dtype == tf.float32
+    assert not np.allclose(degraded, original, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"samples": 64 + 124 * 16 - 1}, "data.samples is 2047, but of less than 2048 samples"),
+        ({"kbit_per_second": 17}, "17"),
+    ],
+)
+def test_examples_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        SRGANExamples(make_trainer().restorer, **arguments)

@@ -1,0 +1,1 @@
+"""Lattner & Nistal's frequency-aggregation GAN, which restores heavily compressed MP3s (2021)."""
