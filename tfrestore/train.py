@@ -69,7 +69,7 @@ def train(options: argparse.Namespace) -> int:
     else:
         preset, data = _preset_of_request(folder, options)
 
-    from tfrestore.data.catalogue import open_catalogue
+    from tfrestore.data.shards import open_training_data
     from tfrestore.training.configuration import resolve
 
     preset = resolve(
@@ -82,7 +82,7 @@ def train(options: argparse.Namespace) -> int:
         precision=options.precision,
         seed=options.seed,
     )
-    catalogue = open_catalogue(data)
+    catalogue = open_training_data(data)
 
     from tfrestore.training.loop import TrainingRun
 

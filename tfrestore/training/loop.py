@@ -43,6 +43,7 @@ import yaml
 from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.pipeline import decoding_error
 from tfrestore.errors import AudioFileError, InputError, UsageError
+from tfrestore.log_lines import each_line_once
 from tfrestore.models import presets
 from tfrestore.models.presets import Preset
 from tfrestore.progress import progress_bars
@@ -263,7 +264,7 @@ class TrainingRun:
                 of the device is too small.
         """
         try:
-            with _each_line_once(logging.getLogger("tfrestore.audio")):
+            with each_line_once(logging.getLogger("tfrestore.audio")):
                 return self._run()
         except tf.errors.OpError as error:
             if unreadable := decoding_error(error):
@@ -447,22 +448,6 @@ def _untracked_variables(trainer: keras.Model) -> list[tf.Variable]:
     weights = {id(variable) for variable in trainer.weights}
     random = [variable for variable in trainer.variables if id(variable) not in weights]
     return [variable.value for variable in trainer.metrics_variables + random]
-
-
-@contextmanager
-def _each_line_once(log: logging.Logger) -> Iterator[None]:
-    """Keeps a damaged file from being told of whenever an excerpt of it is read."""
-    told = set()
-
-    def is_new(record: logging.LogRecord) -> bool:
-        line = record.getMessage()
-        return line not in told and not told.add(line)
-
-    log.addFilter(is_new)
-    try:
-        yield
-    finally:
-        log.removeFilter(is_new)
 
 
 class _Pace:
