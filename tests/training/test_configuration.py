@@ -21,8 +21,12 @@ def test_every_preset_is_completed_with_every_default_spelt_out(name):
     preset = resolve(find_preset(name))
     assert tuple(preset.config) == SECTIONS
     assert preset.config["training"].keys() == TrainingSettings.__dataclass_fields__.keys()
-    assert preset.config["recipe"]["beta_2"] == 0.999
+    # Keras's default for the inpainters, that of the progressive GANs for the stochastic ones.
+    assert preset.config["recipe"]["beta_2"] == {"inpainter": 0.999, "sr_gan": 0.99}[preset.family]
     assert preset.config["restorer"]["chunk_seconds"] == 8.0
+    # The paper's GAN would take 1.3 GB; its tests count its parameters without making them.
+    if name.startswith("sr_gan_") and name not in ("sr_gan_small", "sr_gan_tiny"):
+        return
     network = preset.make("network")
     own = {name: value for name, value in preset.config["network"].items() if name != "class_name"}
     assert own.items() <= network.get_config().items()
