@@ -12,7 +12,8 @@ from tfrestore.candidates import candidate_noise
 from tfrestore.errors import AudioFileError, UsageError
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer
-from tfrestore.restorer import MOST_CHANNELS, RestorationAborted, Restorer
+from tfrestore.recordings import MOST_CHANNELS, RestorationAborted
+from tfrestore.restorer import Restorer
 
 RATE = 16000
 CHUNK = 1600

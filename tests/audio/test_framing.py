@@ -1,3 +1,6 @@
+import random
+import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -227,3 +230,42 @@ def test_a_plan_without_samples_is_refused(plan):
 def test_an_odd_window_is_refused(window):
     with pytest.raises(ValueError, match="even number"):
         list(overlap_add_in_windows([noise(1, 20)], lambda rows: rows, window, 1))
+
+
+@pytest.mark.parametrize(
+    ("channels", "batch_size", "concurrent"), [(1, 1, 3), (2, 1, 2), (2, 3, 4)]
+)
+def test_batches_that_run_at_the_same_time_give_what_one_after_the_other_gives(
+    channels, batch_size, concurrent
+):
+    stream = np.random.default_rng(0).standard_normal((channels, 1003)).astype(np.float32)
+    plan = ChunkPlan(chunk_samples=40, context_samples=7, batch_size=batch_size)
+    running, most = set(), 0
+
+    def process(batch):
+        nonlocal most
+        running.add(threading.get_ident())
+        most = max(most, len(running))
+        time.sleep(random.uniform(0, 0.005))
+        running.discard(threading.get_ident())
+        return batch + 1
+
+    blocks = process_in_chunks([stream], process, plan, channels, concurrent)
+    np.testing.assert_array_equal(np.concatenate(list(blocks), axis=1), stream + 1)
+    assert 1 < most <= concurrent
+
+
+def test_what_goes_wrong_in_one_of_several_threads_comes_out_in_its_place():
+    def process(batch):
+        if batch.max() >= 30:
+            raise ValueError(f"from {batch.max():.0f} on")
+        return batch
+
+    blocks = process_in_chunks(
+        [np.arange(100, dtype=np.float32)[None]], process, ChunkPlan(10, 0), 1, 4
+    )
+    got = []
+    with pytest.raises(ValueError, match="from 39 on"):
+        for block in blocks:
+            got.append(block)
+    assert np.concatenate(got, axis=1).shape == (1, 30)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,11 @@ class ChunkPlan:
 
 
 def process_in_chunks(
-    blocks: Iterable[np.ndarray], process: Process, plan: ChunkPlan, channels: int
+    blocks: Iterable[np.ndarray],
+    process: Process,
+    plan: ChunkPlan,
+    channels: int,
+    concurrent_batches: int = 1,
 ) -> Iterator[np.ndarray]:
     """Runs a process over a stream, chunk by chunk, each with context on both sides.
 
@@ -65,6 +70,8 @@ def process_in_chunks(
             filled up with silence.
         plan: Lengths of chunk and context, and the batch size.
         channels: Number of channels of the stream.
+        concurrent_batches: Calls of the process that may run at the same time, each in a thread of
+            its own where it is more than one; so many batches are held in memory.
 
     Yields:
         float32 arrays `(channels, up to chunk_samples)`, which joined have the length of the
@@ -77,7 +84,7 @@ def process_in_chunks(
     windows = _windows(
         blocks, channels, plan.window_samples, plan.chunk_samples, lead=context, kept_from=context
     )
-    for window, kept in _in_batches(windows, process, plan.batch_size):
+    for window, kept in _in_batches(windows, process, plan.batch_size, concurrent_batches):
         yield window[:, context : context + kept]
 
 
@@ -210,25 +217,51 @@ def _reflected(offset: int, count: int, length: int) -> np.ndarray:
 
 
 def _in_batches(
-    windows: Iterable[tuple[np.ndarray, int]], process: Process, batch_size: int
+    windows: Iterable[tuple[np.ndarray, int]],
+    process: Process,
+    batch_size: int,
+    concurrent_batches: int = 1,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Puts the rows of the windows through `process`, `batch_size` at once, and keeps the order."""
     # A window waits here until each of its rows has been through the process.
     waiting: deque[tuple[np.ndarray, int]] = deque()
+    running: deque[Future] = deque()
     rows: list[np.ndarray] = []
-    for window, kept in windows:
-        waiting.append((window, kept))
-        for row in window:
-            rows.append(row)
-            if len(rows) == batch_size:
-                _process_in_place(rows, process, batch_size)
-                rows.clear()
-        unfinished = -(-len(rows) // len(window))
-        while len(waiting) > unfinished:
+    executor = ThreadPoolExecutor(concurrent_batches) if concurrent_batches > 1 else None
+
+    def start(rows: list[np.ndarray]) -> None:
+        if executor is None:
+            _process_in_place(rows, process, batch_size)
+        else:
+            running.append(executor.submit(_process_in_place, rows, process, batch_size))
+
+    def finished() -> Iterator[tuple[np.ndarray, int]]:
+        unfinished_rows = len(rows) + len(running) * batch_size
+        while waiting and len(waiting) * len(waiting[0][0]) > unfinished_rows:
             yield waiting.popleft()
-    if rows:
-        _process_in_place(rows, process, batch_size)
-    yield from waiting
+
+    try:
+        for window, kept in windows:
+            waiting.append((window, kept))
+            for row in window:
+                rows.append(row)
+                if len(rows) == batch_size:
+                    start(rows)
+                    rows = []
+            # While the caller is busy with what it gets, all threads are.
+            while len(running) > concurrent_batches:
+                running.popleft().result()
+            yield from finished()
+        if rows:
+            start(rows)
+            rows = []
+        while running:
+            running.popleft().result()
+            yield from finished()
+        yield from finished()
+    finally:
+        if executor:
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _process_in_place(rows: list[np.ndarray], process: Process, batch_size: int) -> None:
