@@ -128,8 +128,8 @@ def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
     from tfrestore.audio.mp3 import decode_mp3, encode_mp3
     from tfrestore.audio.resampling import resample
     from tfrestore.data.encoded_pairs import LEAD_SECONDS, TAIL_SECONDS, encode_pair
+    from tfrestore.data.excerpt_pairs import PairReader
     from tfrestore.data.excerpts import plan_excerpt
-    from tfrestore.data.mp3_pairs import PairReader
     from tfrestore.data.shards import read_pair
 
     rate, kbit_per_second = pairs.sample_rate, pairs.bit_rates[0]

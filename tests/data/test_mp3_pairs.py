@@ -16,7 +16,8 @@ from tfrestore.audio.files import read
 from tfrestore.audio.mp3 import mp3_round_trip
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
-from tfrestore.data.mp3_pairs import Mp3Pairs, PairReader, listening_pair
+from tfrestore.data.excerpt_pairs import PairReader
+from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
 from tfrestore.data.pipeline import decoding_error
 from tfrestore.errors import AudioFileError, UsageError
 
@@ -186,7 +187,7 @@ def test_excerpts_overlap_by_half_and_lie_inside_the_track(samples, expected):
 def test_several_bit_rates_are_drawn_by_example_and_take_turns_in_file_order(tracks):
     both = dataclasses.replace(SMALL, kbit_per_second=[16, 64])
     reader = PairReader(both, tracks, seed=1)
-    drawn = [reader.bit_rate(position) for position in range(1000)]
+    drawn = [reader.variant(position) for position in range(1000)]
     # Five standard deviations of a binomial.
     assert Counter(drawn)[16] == pytest.approx(500, abs=5 * 250**0.5)
     degraded, originals = examples(both, tracks, seed=1, count=4)
@@ -199,7 +200,7 @@ def test_several_bit_rates_are_drawn_by_example_and_take_turns_in_file_order(tra
         np.testing.assert_array_equal(degraded[position], single[drawn[position]][0][position])
         np.testing.assert_array_equal(originals[position], single[16][1][position])
     in_order = PairReader(dataclasses.replace(both, order="file"), tracks, seed=1)
-    assert [in_order.bit_rate(position) for position in range(4)] == [16, 64, 16, 64]
+    assert [in_order.variant(position) for position in range(4)] == [16, 64, 16, 64]
 
 
 def test_silence_stays_silence(tmp_path):

@@ -9,26 +9,21 @@ same positions, bit for bit, so a run may change from one to the other when it i
 
 Lattner & Nistal (Electronics 2021): tracks are split first, then cut into excerpts of 4 s (336
 frames of an STFT of 2048 samples with a hop of 512: 173568 samples) that overlap by half; 8 s to
-listen to. An epoch has each excerpt once, in an order of its own. An example is a pure function of
-(seed, position): which excerpt, which bit rate where there are several. An excerpt that cannot be
-decoded is replaced by another one, which depends on nothing else either.
+listen to. Which example a position gets is decided in `tfrestore.data.excerpt_pairs`.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from tfrestore.audio.mp3 import mp3_sample_rate
 from tfrestore.audio.resampling import resampled_length
 from tfrestore.data.catalogue import Track
-from tfrestore.data.encoded_pairs import EncodedPair, encode_pair
-from tfrestore.data.excerpts import ORDERS, Replacements, two_fractions
+from tfrestore.data.encoded_pairs import encode_pair
+from tfrestore.data.excerpt_pairs import ExcerptPairs
 from tfrestore.data.shards import PreparedTrack, read_pair
 from tfrestore.errors import AudioFileError, UsageError
 
@@ -39,7 +34,7 @@ LISTENING_SECONDS = 8
 
 
 @dataclass(frozen=True)
-class Mp3Pairs:
+class Mp3Pairs(ExcerptPairs):
     """Which pairs are made of the tracks.
 
     Args:
@@ -60,10 +55,7 @@ class Mp3Pairs:
     order: str = "random"
 
     def __post_init__(self):
-        if self.order not in ORDERS:
-            raise UsageError(f"data.order is {self.order!r}: choose one of {', '.join(ORDERS)}.")
-        if self.samples < 1:
-            raise UsageError(f"data.samples is {self.samples}: give at least 1.")
+        super().__post_init__()
         if not self.bit_rates:
             raise UsageError("data.kbit_per_second is empty: give at least one bit rate.")
         for rate in self.bit_rates:
@@ -75,132 +67,36 @@ class Mp3Pairs:
         rates = self.kbit_per_second
         return (rates,) if isinstance(rates, int) else tuple(dict.fromkeys(rates))
 
-    def count(self, tracks: Sequence[Track]) -> int:
-        """How many excerpts the tracks hold: the examples of an epoch."""
-        return sum(len(self.begins(track)) for track in tracks)
+    @property
+    def variants(self) -> tuple[int, ...]:
+        """The bit rates."""
+        return self.bit_rates
 
     def begins(self, track: Track) -> Sequence[int]:
-        """The first samples of the excerpts of a track; one that is shorter than an excerpt has 1.
+        """The first samples of a track's excerpts; those of a prepared one are the prepared."""
+        return track.begins if isinstance(track, PreparedTrack) else super().begins(track)
 
-        What is left at a track's end, less than half an excerpt, belongs to none.
+    def check(self, track: Track) -> None:
+        """Refuses a track that was prepared for other pairs.
+
+        Raises:
+            UsageError: if that is so.
         """
         if isinstance(track, PreparedTrack):
-            return track.begins
-        hop = max(1, self.samples // 2)
-        samples = resampled_length(track.frames, track.sample_rate, self.sample_rate)
-        return range(0, max(1, samples - self.samples + 1), hop)
+            track.settings.check(self.sample_rate, self.samples, self.bit_rates)
 
-    def dataset(
-        self,
-        tracks: Sequence[Track],
-        batch_size: int,
-        seed: int,
-        start: int = 0,
-        batches: int | None = None,
-    ) -> tf.data.Dataset:
-        """Batches `(degraded, original)` from position `start` on.
+    def is_replaceable(self, track: Track) -> bool:
+        """Whether an excerpt of this track is replaced: not a prepared one, which is made anew."""
+        return not isinstance(track, PreparedTrack)
 
-        Args:
-            tracks: Where excerpts come from; at least one.
-            batch_size: Pairs per batch.
-            seed: Decides order and bit rates.
-            start: Number of the first batch.
-            batches: How many batches; endless when `None`.
-
-        Returns:
-            A dataset of pairs of float32 `(batch_size, samples)`.
-
-        Raises:
-            UsageError: if the tracks were prepared for other pairs than these, or the batch size is
-                less than 1.
-            tf.errors.OpError: (when it is iterated) excerpt after excerpt cannot be decoded, or
-                prepared pairs are damaged; `tfrestore.data.pipeline.decoding_error` makes a
-                sentence of it.
-        """
-        if batch_size < 1:
-            raise UsageError(f"the batch size is {batch_size}: give at least 1.")
-        reader = PairReader(self, tracks, seed)
-        stop = np.iinfo(np.int64).max if batches is None else (start + batches) * batch_size
-        dataset = tf.data.Dataset.range(start * batch_size, stop)
-
-        def read(position):
-            # LAME, libsndfile and soxr let go of Python's lock, so these run in parallel.
-            pair = tf.numpy_function(reader.read, [position], [tf.float32] * 2)
-            return tuple(tf.ensure_shape(waveform, [self.samples]) for waveform in pair)
-
-        dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-
-class PairReader:
-    """Makes the pair of a position.
-
-    Args:
-        pairs: Which pairs.
-        tracks: Where excerpts come from.
-        seed: Decides order and bit rates.
-
-    Raises:
-        UsageError: if the tracks were prepared for other pairs.
-    """
-
-    def __init__(self, pairs: Mp3Pairs, tracks: Sequence[Track], seed: int):
-        for track in tracks:
-            if isinstance(track, PreparedTrack):
-                track.settings.check(pairs.sample_rate, pairs.samples, pairs.bit_rates)
-        self.pairs = pairs
-        self.tracks = tracks
-        self.seed = seed
-        self.begins = [pairs.begins(track) for track in tracks]
-        self.ends = np.cumsum([len(begins) for begins in self.begins])
-        self.replacements = Replacements()
-
-    def place(self, position: int, attempt: int = 0) -> tuple[Track, int]:
-        """The track of a position and the number of the excerpt in it.
-
-        Later attempts are at random places in any order.
-        """
-        total = int(self.ends[-1])
-        epoch, index = divmod(position, total)
-        if attempt:
-            index = int(two_fractions(self.seed, position, attempt)[0] * total)
-        elif self.pairs.order == "random":
-            index = int(_shuffled(total, self.seed, epoch)[index])
-        number = int(np.searchsorted(self.ends, index, side="right"))
-        return self.tracks[number], index - int(self.ends[number]) + len(self.begins[number])
-
-    def bit_rate(self, position: int) -> int:
-        """The bit rate of a position."""
-        rates = self.pairs.bit_rates
-        if self.pairs.order == "file":
-            return rates[position % len(rates)]
-        return rates[int(two_fractions(self.seed, position, 0)[0] * len(rates))]
-
-    def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """The pair `(degraded, original)` of a position, float32 `(samples,)` each.
-
-        Raises:
-            AudioFileError: if a prepared pair is damaged, or excerpt after excerpt of files cannot
-                be decoded.
-        """
-        position = int(position)
-        kbit_per_second = self.bit_rate(position)
-        for attempt in itertools.count():
-            track, number = self.place(position, attempt)
-            if isinstance(track, PreparedTrack):
-                pair = read_pair(track.records[number])
-                break
-            try:
-                pair = self._encode(track, number, kbit_per_second)
-                break
-            except AudioFileError:
-                self.replacements.report(track, attempt + 1)
-        return pair.decode(kbit_per_second, self.pairs.sample_rate)
-
-    def _encode(self, track: Track, number: int, kbit_per_second: int) -> EncodedPair:
-        pairs = self.pairs
-        begin = pairs.begins(track)[number]
-        return encode_pair(track, begin, pairs.samples, pairs.sample_rate, [kbit_per_second])
+    def make(self, track: Track, number: int, variant: int) -> tuple[np.ndarray, np.ndarray]:
+        """Encodes and decodes an excerpt, or takes the prepared one; see `ExcerptPairs`."""
+        if isinstance(track, PreparedTrack):
+            pair = read_pair(track.records[number])
+        else:
+            begin = self.begins(track)[number]
+            pair = encode_pair(track, begin, self.samples, self.sample_rate, [variant])
+        return pair.decode(variant, self.sample_rate)
 
 
 def listening_pair(
@@ -240,13 +136,3 @@ def listening_excerpt(track: Track, sample_rate: int) -> tuple[int, int]:
     samples = LISTENING_SECONDS * sample_rate
     length = resampled_length(track.frames, track.sample_rate, sample_rate)
     return max(0, (length - samples) // 2), samples
-
-
-@functools.lru_cache(maxsize=4)
-def _shuffled(total: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch, int64 `(total,)`: the same on every machine and with every NumPy.
-
-    Raw words of Philox, whose stream its definition fixes, are sorted.
-    """
-    generator = np.random.Philox(key=np.array([seed, epoch], np.uint64))
-    return np.argsort(generator.random_raw(total), kind="stable")
