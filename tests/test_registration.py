@@ -4,6 +4,7 @@ import sys
 import pytest
 
 CLASSES = ["UNet", "InpainterRestorer", "InpainterTrainer", "STFT", "GriffinLim", "GapDetection"]
+CLASSES += ["MultiResolutionSTFTDiscriminator", "SpectralNormalizedConv2D"]
 CHECK = f"""
 import sys, keras
 registered = keras.saving.get_custom_objects()

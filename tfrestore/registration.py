@@ -26,12 +26,15 @@ def _import_all() -> None:
     import tfrestore.models
 
     # The recipes' custom steps are TensorFlow's; another backend is not made to load it.
-    rooms = ["network", "restorer"] + ["recipe"] * (keras.backend.backend() == "tensorflow")
+    rooms = ["network", "discriminator", "restorer"]
+    rooms += ["recipe"] * (keras.backend.backend() == "tensorflow")
     modules = [f"tfrestore.layers.{module.name}" for module in _modules_of(tfrestore.layers)]
     modules.append("tfrestore.metrics.keras_metrics")
     for family in _modules_of(tfrestore.models):
         if family.ispkg:
-            modules += [f"tfrestore.models.{family.name}.{room}" for room in rooms]
+            package = importlib.import_module(f"tfrestore.models.{family.name}")
+            has = {module.name for module in _modules_of(package)}
+            modules += [f"{package.__name__}.{room}" for room in rooms if room in has]
     for module in modules:
         importlib.import_module(module)
 

@@ -53,6 +53,63 @@ def test_a_constant_added_to_the_critic_changes_its_loss_nowhere_and_the_drift_b
     np.testing.assert_allclose(losses.drift_penalty(real + 5), drift + 25, rtol=1e-5)
 
 
+# Least squares
+
+
+def test_a_discriminator_that_says_1_and_0_has_no_least_squares_loss_and_the_generator_1():
+    ones, zeros = [np.ones((2, 3)), np.ones((2, 5, 4))], [np.zeros((2, 3)), np.zeros((2, 5, 4))]
+    np.testing.assert_allclose(losses.least_squares_discriminator_loss(ones, zeros), [0, 0])
+    np.testing.assert_allclose(losses.least_squares_discriminator_loss(zeros, ones), [2, 2])
+    np.testing.assert_allclose(losses.least_squares_generator_loss(zeros), [1, 1])
+    np.testing.assert_allclose(losses.least_squares_generator_loss(ones), [0, 0])
+
+
+def test_every_discriminator_counts_the_same_however_many_logits_it_has():
+    logits = [np.full((2, 1), 3.0), np.array([[1.0] * 7, [2.0] * 7])]
+    np.testing.assert_allclose(losses.least_squares_generator_loss(logits), [2.0, 2.5])
+
+
+# Feature matching
+
+
+def test_feature_matching_is_the_relative_difference_of_each_map():
+    real = [[np.ones((2, 3, 4)), np.full((2, 5), -2.0)], [np.full((2, 6), 4.0)]]
+    generated = [[np.full((2, 3, 4), 1.5), np.full((2, 5), 2.0)], [np.full((2, 6), 3.0)]]
+    expected = (0.5 + 2.0 + 0.25) / 3
+    np.testing.assert_allclose(
+        losses.feature_matching_loss(real, generated), [expected] * 2, rtol=1e-6
+    )
+
+
+def test_feature_matching_changes_what_is_generated_and_not_what_is_real():
+    real, generated = random(2, 3), random(2, 3)
+    with tf.GradientTape() as tape:
+        tape.watch([real, generated])
+        loss = losses.feature_matching_loss([[real]], [[generated]])
+    held, moved = tape.gradient(loss, [real, generated])
+    assert held is None
+    sizes = np.abs(real).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(moved, np.sign(generated - real) / 3 / sizes, rtol=1e-5)
+
+
+# Multi-resolution STFT
+
+
+@given(gain=st.floats(0, 3), seed=st.integers(0, 9))
+@settings(max_examples=10, deadline=None)
+def test_the_stft_loss_of_a_gain_is_how_far_it_is_from_1(gain, seed):
+    reference = np.random.default_rng(seed).normal(size=(2, 3000)).astype(np.float32)
+    found = losses.multi_resolution_stft_loss(reference, np.float32(gain) * reference, [64, 256])
+    np.testing.assert_allclose(found, [abs(gain - 1)] * 2, atol=1e-5)
+
+
+def test_the_stft_loss_does_not_hear_a_sign():
+    reference = np.asarray(random(2, 2500))
+    np.testing.assert_allclose(
+        losses.multi_resolution_stft_loss(reference, -reference), [0, 0], atol=1e-6
+    )
+
+
 # Gradient penalty
 
 

@@ -12,6 +12,7 @@ _MODULES = {
     "DilatedConv2D": "dilated_convolution",
     "MapwisePReLU": "self_gating",
     "SelfGating": "self_gating",
+    "SpectralNormalizedConv2D": "spectral_normalization",
     "SignedSquareRoot": "signed_square_root",
     "SignedSquare": "signed_square_root",
 }

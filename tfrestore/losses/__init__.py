@@ -1,4 +1,4 @@
-"""Losses that several families share: Wasserstein, gradient penalty, drift, profiles.
+"""Losses that several families share: those of GANs, of their critics' slopes, and of spectra.
 
 All return one value per example, `(batch,)`, so that a step on several replicas can be made to
 equal a step on one device. The names load Keras on first use; `gradient_penalty` loads TensorFlow.
@@ -9,12 +9,16 @@ from importlib import import_module
 _MODULES = {
     "distance": "profiles",
     "drift_penalty": "drift",
+    "feature_matching_loss": "feature_matching",
     "frequency_profile": "profiles",
     "gradient_norm": "critic_slope",
     "gradient_penalty": "critic_slope",
     "interpolated": "critic_slope",
+    "least_squares_discriminator_loss": "least_squares",
+    "least_squares_generator_loss": "least_squares",
     "mean_value": "wasserstein",
     "mode_collapse_loss": "profiles",
+    "multi_resolution_stft_loss": "multi_resolution_stft",
     "rhythm_profile": "profiles",
     "wasserstein_critic_loss": "wasserstein",
     "wasserstein_generator_loss": "wasserstein",

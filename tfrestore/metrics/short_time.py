@@ -32,8 +32,9 @@ from tfrestore.metrics.stft import power, spectra
 #: The STFTs: frame length, hop length and padding of each ruler.
 LSD_STFT = (2048, 512, "valid")
 LOG10_LSD_STFT = (512, 128, "center")
+MULTI_RESOLUTION_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 MULTI_RESOLUTION_STFTS = tuple(
-    (window, window // 2, "center") for window in (32, 64, 128, 256, 512, 1024, 2048)
+    (window, window // 2, "center") for window in MULTI_RESOLUTION_WINDOWS
 )
 
 #: Added to the mean magnitude that the multi-resolution error divides by.

@@ -7,6 +7,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "MultiResolutionSTFTDiscriminator": "tfrestore.models.apollo.discriminator",
     "UNet": "tfrestore.models.inpainter.network",
     "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
     "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",

@@ -9,12 +9,12 @@ from keras import ops
 
 from tfrestore.errors import UsageError
 from tfrestore.layers.stft import STFT
+from tfrestore.losses.multi_resolution_stft import multi_resolution_stft_loss
 from tfrestore.metrics.keras_metrics.mean_over_items import MeanOverWaveforms
 from tfrestore.metrics.short_time import (
     LOG10_LSD_STFT,
     LSD_STFT,
-    MULTI_RESOLUTION_EPSILON,
-    MULTI_RESOLUTION_STFTS,
+    MULTI_RESOLUTION_WINDOWS,
 )
 
 
@@ -115,17 +115,14 @@ class MultiResolutionSTFTError(MeanOverWaveforms):
 
     def __init__(self, name="multi_resolution_stft_error", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self._powers = [_Power(*stft) for stft in MULTI_RESOLUTION_STFTS]
 
     def values(self, reference, estimate):
         """Returns the error of each row of (batch, samples)."""
-        error = 0.0
-        for power in self._powers:
-            ours, theirs = (ops.sqrt(power(waveform)) for waveform in (reference, estimate))
-            size = ops.mean(ours, axis=(1, 2)) + MULTI_RESOLUTION_EPSILON
-            error += ops.mean(ops.abs(theirs - ours), axis=(1, 2)) / size
-        silent = ops.all(reference == 0, axis=1)
-        return ops.where(silent, float("nan"), error / len(self._powers))
+        error = multi_resolution_stft_loss(reference, estimate)
+        # As in `tfrestore.metrics.stft`: there is not enough to reflect.
+        too_short = ops.shape(reference)[1] <= MULTI_RESOLUTION_WINDOWS[-1] // 2
+        undefined = ops.logical_or(too_short, ops.all(reference == 0, axis=1))
+        return ops.where(undefined, float("nan"), error)
 
 
 class _Power:

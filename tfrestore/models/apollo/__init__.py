@@ -1,0 +1,1 @@
+"""Apollo: band-sequence modeling for high-quality audio restoration."""
