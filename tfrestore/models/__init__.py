@@ -8,6 +8,7 @@ from importlib import import_module
 
 _MODULES = {
     "MultiResolutionSTFTDiscriminator": "tfrestore.models.apollo.discriminator",
+    "Apollo": "tfrestore.models.apollo.network",
     "UNet": "tfrestore.models.inpainter.network",
     "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
     "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",

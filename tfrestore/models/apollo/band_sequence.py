@@ -1,0 +1,231 @@
+"""The two halves of Apollo's band-sequence block: attention over bands, convolution along time.
+
+Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration" (2024). Both take and
+return maps `(batch, frames, bands, features)`, one layout throughout: bands and features of a frame
+lie together, so a product over features is one of two matrices, attention over bands is one batched
+product per frame, and a convolution along time adds up shifted copies of whole frames.
+
+The sums that run through all blocks stay float32 under a mixed precision policy. What enters
+products and gates is in the policy's precision.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfrestore.models.apollo.weights import normalize, product, uniform
+
+#: Widths of the hidden layers, as multiples of the features.
+EXPANSION = 4
+
+_ROTARY_BASE = 10_000.0
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class BandRoformer(layers.Layer):
+    """A Roformer layer across the bands of each frame, with its residual connections.
+
+    `x + attention(RMSNorm(x))`, then `x + gated(RMSNorm(x))`. Attention has rotary position
+    embeddings (the position is the band's number) on queries and keys and no mask. The gated layer
+    is a dense one to eight times the features, SiLU on all of them, SiLU of the first half once
+    more, times the second half, and a dense one back; in the authors' code the first half goes
+    through SiLU twice, and so here. No dense layer has a bias.
+
+    Takes and returns `(batch, frames, bands, features)`, float32 in any precision.
+
+    Weights: `attention_gain (features,)`; `query_key_value_kernel (features, 3 * features)`, its
+    columns the queries of all heads, head by head, then the keys, then the values;
+    `attention_kernel (features, features)`, its rows the values head by head;
+    `gated_gain (features,)`; `gate_kernel (features, 8 * features)`, first what is gated by, then
+    what is gated; `gated_kernel (4 * features, features)`. The queries and the keys of a head are
+    in the order 0, 2, 4, … 1, 3, 5, … of the paper's, whose rotary embedding turns neighbours
+    `(2i, 2i + 1)`, so that here it turns two halves; products of queries and keys are the same.
+
+    Args:
+        heads: int. Attention heads; divides the features into even parts.
+        seed: int. Seed of the initial weights. Defaults to `0`.
+
+    Raises:
+        ValueError: when built, if `heads` does not fit the features.
+    """
+
+    def __init__(self, heads: int, seed: int = 0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.heads = heads
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Makes the weights."""
+        bands, features = input_shape[-2:]
+        if features % (2 * self.heads):
+            raise ValueError(
+                f"Argument `heads` must divide the features, {features}, into even parts. "
+                f"Received: heads={self.heads}"
+            )
+        hidden = EXPANSION * features
+        for seed, (name, shape) in enumerate(
+            (
+                ("query_key_value_kernel", (features, 3 * features)),
+                ("attention_kernel", (features, features)),
+                ("gate_kernel", (features, 2 * hidden)),
+                ("gated_kernel", (hidden, features)),
+            ),
+            self.seed,
+        ):
+            weight = self.add_weight(shape=shape, initializer=uniform(shape[0], seed), name=name)
+            setattr(self, name, weight)
+        self.attention_gain = self.add_weight(
+            shape=(features,), initializer="ones", name="attention_gain"
+        )
+        self.gated_gain = self.add_weight(shape=(features,), initializer="ones", name="gated_gain")
+        width = features // self.heads
+        speeds = _ROTARY_BASE ** (-np.arange(0, width, 2) / width)
+        angles = np.arange(bands)[:, None] * speeds
+        # (bands, heads, half of a head), each head the same.
+        self._cosine, self._sine = (
+            np.tile(turn(angles)[:, None, :], (1, self.heads, 1)).astype("float32")
+            for turn in (np.cos, np.sin)
+        )
+
+    def call(self, inputs):
+        """See the class."""
+        x = inputs + self._attend(inputs)
+        return x + self._gate(x)
+
+    def _attend(self, x):
+        batch, frames, bands, features = ops.shape(x)
+        width = features // self.heads
+        x = ops.cast(normalize(x, self.attention_gain), self.compute_dtype)
+        x = product(x, self.query_key_value_kernel)
+        x = ops.reshape(x, (-1, bands, 3, self.heads, width))
+        queries, keys = self._turn(x[:, :, 0], width**-0.5), self._turn(x[:, :, 1], 1.0)
+        queries = ops.transpose(queries, (0, 2, 1, 3))
+        keys = ops.transpose(keys, (0, 2, 3, 1))
+        values = ops.transpose(x[:, :, 2], (0, 2, 1, 3))
+        weights = ops.softmax(ops.cast(ops.matmul(queries, keys), "float32"), axis=-1)
+        x = ops.matmul(ops.cast(weights, values.dtype), values)
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, frames, bands, features))
+        return ops.cast(product(x, self.attention_kernel), "float32")
+
+    def _turn(self, x, scale: float):
+        """The rotary embedding of `(rows, bands, heads, width)`, times `scale`."""
+        first, second = ops.split(x, 2, axis=-1)
+        cosine, sine = (ops.cast(scale * table, x.dtype) for table in (self._cosine, self._sine))
+        return ops.concatenate(
+            [first * cosine - second * sine, second * cosine + first * sine], axis=-1
+        )
+
+    def _gate(self, x):
+        x = ops.cast(normalize(x, self.gated_gain), self.compute_dtype)
+        gate, x = ops.split(ops.silu(product(x, self.gate_kernel)), 2, axis=-1)
+        return ops.cast(product(ops.silu(gate) * x, self.gated_kernel), "float32")
+
+    def compute_output_spec(self, inputs):
+        """The shape and dtype of what `call` returns."""
+        return keras.KerasTensor(inputs.shape, "float32")
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "heads": self.heads, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class ConvActNorm(layers.Layer):
+    """A convolution along time in each band, with its residual connection.
+
+    `x + dense(SiLU(dense(RMSNorm(depthwise(x)))))`: a depth-wise convolution of each feature, then
+    two dense layers, over four times the features; all with bias. Weights are shared by all bands.
+
+    Takes and returns `(batch, frames, bands, features)`, float32 in any precision; outside of it
+    there are zeros. Non-causal, the convolution reaches as far to either side; causal, it sees a
+    frame and those before it.
+
+    Weights: `depthwise_kernel (kernel_size, features)`, `depthwise_bias`, `gain (features,)`,
+    `expansion_kernel (features, 4 * features)`, `expansion_bias`,
+    `projection_kernel (4 * features, features)`, `projection_bias`.
+
+    Args:
+        kernel_size: int, odd. Frames of the convolution. Defaults to `7`.
+        causal: bool. Whether later frames stay unseen. Defaults to `False`.
+        seed: int. Seed of the initial weights. Defaults to `0`.
+
+    Raises:
+        ValueError: if `kernel_size` is even.
+    """
+
+    def __init__(self, kernel_size: int = 7, causal: bool = False, seed: int = 0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(
+                f"Argument `kernel_size` must be odd. Received: kernel_size={kernel_size}"
+            )
+        self.kernel_size = kernel_size
+        self.causal = causal
+        self.seed = seed
+        #: Frames behind one that its result depends on.
+        self.frames_after = 0 if causal else kernel_size // 2
+        #: Frames before one that its result depends on.
+        self.frames_before = kernel_size - 1 - self.frames_after
+
+    def build(self, input_shape):
+        """Makes the weights."""
+        features = input_shape[-1]
+        hidden = EXPANSION * features
+        for seed, (name, shape, fan_in) in enumerate(
+            (
+                ("depthwise_kernel", (self.kernel_size, features), self.kernel_size),
+                ("depthwise_bias", (features,), self.kernel_size),
+                ("expansion_kernel", (features, hidden), features),
+                ("expansion_bias", (hidden,), features),
+                ("projection_kernel", (hidden, features), hidden),
+                ("projection_bias", (features,), hidden),
+            ),
+            self.seed,
+        ):
+            weight = self.add_weight(shape=shape, initializer=uniform(fan_in, seed), name=name)
+            setattr(self, name, weight)
+        self.gain = self.add_weight(shape=(features,), initializer="ones", name="gain")
+
+    def call(self, inputs):
+        """See the class."""
+        return self.convolve(
+            ops.pad(inputs, [[0, 0], [self.frames_before, self.frames_after], [0, 0], [0, 0]])
+        )
+
+    def convolve(self, frames):
+        """Computes the frames whose neighbours are all there.
+
+        Args:
+            frames: `(batch, frames, bands, features)`; the first `frames_before` and the last
+                `frames_after` are neighbours only.
+
+        Returns:
+            `(batch, frames - kernel_size + 1, bands, features)`, no frames if this is negative.
+        """
+        count = ops.shape(frames)[1] - (self.kernel_size - 1)
+        # At the start of a recording that comes in pieces there may be too few.
+        count = max(0, count) if isinstance(count, int) else ops.maximum(count, 0)
+        x = ops.cast(self.depthwise_bias, "float32")
+        for tap in range(self.kernel_size):
+            kernel = ops.cast(self.depthwise_kernel[tap], "float32")
+            x = x + frames[:, tap : tap + count] * kernel
+        x = ops.cast(normalize(x, self.gain), self.compute_dtype)
+        x = product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype)
+        x = product(ops.silu(x), self.projection_kernel)
+        x = ops.cast(x, "float32") + ops.cast(self.projection_bias, "float32")
+        return frames[:, self.frames_before : self.frames_before + count] + x
+
+    def compute_output_spec(self, inputs):
+        """The shape and dtype of what `call` returns."""
+        return keras.KerasTensor(inputs.shape, "float32")
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "causal": self.causal,
+            "seed": self.seed,
+        }

@@ -1,0 +1,263 @@
+"""Apollo's generator: the spectrum in bands, attention across them, convolution along time.
+
+Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration" (arXiv 2409.08514),
+and their code (JusperLee/Apollo), whose model this is to the last weight.
+
+A map is `(batch, frames, bands, features)` from the band split to the reconstruction. The layers
+are named, for block `i` from 0 to `depth - 1` and convolution `j` from 0 to 2:
+
+- `band_split` (`BandSplit`): `gain`, `kernel`, `bias` of all bands but the last, stacked, and
+  `last_gain`, `last_kernel`, `last_bias` of the last;
+- `block_{i}_roformer` (`BandRoformer`): `attention_gain`, `query_key_value_kernel`,
+  `attention_kernel`, `gated_gain`, `gate_kernel`, `gated_kernel`;
+- `block_{i}_convolution_{j}` (`ConvActNorm`): `depthwise_kernel`, `depthwise_bias`, `gain`,
+  `expansion_kernel`, `expansion_bias`, `projection_kernel`, `projection_bias`;
+- `band_reconstruction` (`BandReconstruction`): as `band_split`.
+
+Kernels are `(inputs, outputs)`, stacked ones `(bands - 1, inputs, outputs)`. Inputs of a band are
+its real parts, its imaginary parts and the logarithm of its norm; outputs are real parts, imaginary
+parts, and the gates of both. The order of queries and keys is told in `BandRoformer`.
+
+Only the convolutions look along time. So a recording may be put through in pieces of any length:
+`start` gives the state before its first frame, `advance` takes spectrum frames and the state and
+returns the frames that are complete and the next state. Of the causal network each frame is
+complete at once; of the other one frame `frames_after` (54 in the paper's size) frames later.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+from keras import ops
+
+from tfrestore.layers.stft import STFT, InverseSTFT
+from tfrestore.models.apollo.band_sequence import BandRoformer, ConvActNorm
+from tfrestore.models.apollo.band_split import BandReconstruction, BandSplit
+from tfrestore.models.presets import PresetMixin
+
+#: Convolutions along time in a block.
+CONVOLUTIONS = 3
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class Apollo(PresetMixin, keras.Model):
+    """Restores the waveform of music that lossy compression has taken something from.
+
+    Takes waveforms `(batch, samples)` or `(batch, channels, samples)`, full scale 1, at the rate it
+    was trained for, 44.1 kHz in all presets, and returns float32 of the same shape, of any length
+    from one sample on. Channels are restored one by one with the same weights. Batch and length may
+    be unknown.
+
+    The defaults are the paper's network: 16,539,308 parameters, 253 billion floating-point
+    operations per second of one channel. Under a mixed precision policy the spectra, the
+    normalisations and the sums through all blocks are float32.
+
+    Args:
+        features: int. Width of a band's features, N. Defaults to `256`.
+        depth: int. Band-sequence blocks. Defaults to `6`.
+        heads: int. Attention heads; divides `features` into even parts. Defaults to `8`.
+        kernel_size: int, odd. Frames that a convolution along time sees. Defaults to `7`.
+        bands: int. Defaults to `80`.
+        band_bins: int. Bins of every band but the last, which has the rest. Defaults to `5`.
+        frame_length: int, even. Samples of the Hann window; frames are half as many apart. Defaults
+            to `882`, 20 ms.
+        causal: bool. If `True`, no frame depends on later ones, and what comes out at a time on
+            nothing later than a window after it: an algorithmic latency of `frame_length`, 20 ms.
+            The transform then has zeros in front of the first sample instead of its reflection.
+            Defaults to `False`, as published.
+        seed: int. Seed of the initial weights. Defaults to `0`.
+
+    Raises:
+        ValueError: if `heads` does not fit `features`, the bands do not fit the bins, `kernel_size`
+            is even or `frame_length` odd; in a call, if the waveform has another rank.
+
+    Example:
+    ```python
+    network = tfrestore.models.Apollo.from_preset("apollo_tiny")
+    network(np.random.uniform(-1, 1, (2, 44100))).shape  # (2, 44100)
+    ```
+    """
+
+    def __init__(
+        self,
+        features: int = 256,
+        depth: int = 6,
+        heads: int = 8,
+        kernel_size: int = 7,
+        bands: int = 80,
+        band_bins: int = 5,
+        frame_length: int = 882,
+        causal: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ):
+        # The layers cast for themselves; the transform must see the waveform in float32.
+        super().__init__(autocast=False, **kwargs)
+        if frame_length % 2:
+            raise ValueError(
+                f"Argument `frame_length` must be even. Received: frame_length={frame_length}"
+            )
+        self.features = features
+        self.depth = depth
+        self.heads = heads
+        self.kernel_size = kernel_size
+        self.bands = bands
+        self.band_bins = band_bins
+        self.frame_length = frame_length
+        self.hop_length = frame_length // 2
+        self.causal = causal
+        self.seed = seed
+
+        policy, seeds = self.dtype_policy, itertools.count(1000 * seed, 10)
+        padding = "full" if causal else "center"
+        cut = {"bins": frame_length // 2 + 1, "bands": bands, "band_bins": band_bins}
+        self.stft = STFT(frame_length, self.hop_length, padding=padding, name="stft")
+        self.inverse_stft = InverseSTFT(
+            frame_length, self.hop_length, padding=padding, name="inverse_stft"
+        )
+        self.band_split = BandSplit(
+            **cut, features=features, seed=next(seeds), dtype=policy, name="band_split"
+        )
+        self.sequence = []
+        for block in range(depth):
+            self.sequence.append(
+                BandRoformer(heads, next(seeds), dtype=policy, name=f"block_{block}_roformer")
+            )
+            self.sequence += [
+                ConvActNorm(
+                    kernel_size,
+                    causal,
+                    next(seeds),
+                    dtype=policy,
+                    name=f"block_{block}_convolution_{number}",
+                )
+                for number in range(CONVOLUTIONS)
+            ]
+        self.band_reconstruction = BandReconstruction(
+            **cut, seed=next(seeds), dtype=policy, name="band_reconstruction"
+        )
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes all weights; the sizes are the constructor's."""
+        if self.built:
+            return
+        maps = (None, None, self.bands, self.features)
+        self.band_split.build()
+        for layer in (*self.sequence, self.band_reconstruction):
+            layer.build(maps)
+        self.built = True
+
+    @property
+    def frames_before(self) -> int:
+        """Spectrum frames before one that its result depends on."""
+        return sum(layer.frames_before for layer in self._convolutions())
+
+    @property
+    def frames_after(self) -> int:
+        """Spectrum frames behind one that its result depends on; 0 if causal."""
+        return sum(layer.frames_after for layer in self._convolutions())
+
+    def call(self, waveform):
+        """See the class."""
+        waveform = ops.convert_to_tensor(waveform)
+        if len(waveform.shape) not in (2, 3):
+            raise ValueError(
+                "A waveform of shape (batch, samples) or (batch, channels, samples) is needed. "
+                f"Received: shape={tuple(waveform.shape)}"
+            )
+        samples = ops.shape(waveform)[-1]
+        rows = ops.reshape(waveform, (-1, samples))
+        restored = self.inverse_stft(self.restore_spectrum(self.stft(rows)), samples=samples)
+        return ops.reshape(restored, ops.shape(waveform))
+
+    def restore_spectrum(self, spectrum):
+        """Restores all frames of a recording's spectrum at once.
+
+        Args:
+            spectrum: A pair (real, imaginary), each float32 `(batch, frames, bins)`, of `stft`.
+
+        Returns:
+            A pair of the same shapes.
+        """
+        x = ops.cast(self.band_split(spectrum), "float32")
+        for layer in self.sequence:
+            x = layer(x)
+        return self.band_reconstruction(x)
+
+    def start(self, batch):
+        """The state before the first frame of a recording.
+
+        Args:
+            batch: int or scalar int tensor. Waveforms that are restored side by side.
+
+        Returns:
+            A tuple of one tensor per convolution, in their order: the last frames of its input that
+            it still needs, float32 `(batch, frames, bands, features)`. At the start these are the
+            zeros before the first frame, `frames_before` of the layer; once `kernel_size - 1`
+            frames have come they are as many. Of the causal network they always are.
+        """
+        return tuple(
+            ops.zeros((batch, layer.frames_before, self.bands, self.features), "float32")
+            for layer in self._convolutions()
+        )
+
+    def advance(self, spectrum, state, final: bool = False):
+        """Restores the next frames of a spectrum.
+
+        Args:
+            spectrum: A pair (real, imaginary), each float32 `(batch, frames, bins)`.
+            state: What `start` or the last `advance` returned.
+            final: bool. Whether no frames follow. Defaults to `False`.
+
+        Returns:
+            A pair: the spectrum frames that are complete now, and the next state. Joined, these
+            frames are those of `restore_spectrum`. The first `frames_after` frames of a recording
+            complete none and the final ones all that are left; in between come out as many as go
+            in, those `frames_after` frames earlier.
+        """
+        x = ops.cast(self.band_split(spectrum), "float32")
+        state, following = iter(state), []
+        for layer in self.sequence:
+            if isinstance(layer, ConvActNorm):
+                x = ops.concatenate([next(state), x], axis=1)
+                following.append(x[:, -(layer.kernel_size - 1) :])
+                if final:
+                    x = ops.pad(x, [[0, 0], [0, layer.frames_after], [0, 0], [0, 0]])
+                x = layer.convolve(x)
+            else:
+                x = layer(x)
+        return self.band_reconstruction(x), tuple(following)
+
+    def _convolutions(self):
+        return [layer for layer in self.sequence if isinstance(layer, ConvActNorm)]
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def compute_output_spec(self, waveform):
+        """The shape and dtype of what `call` returns."""
+        return keras.KerasTensor(waveform.shape, "float32")
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "features": self.features,
+            "depth": self.depth,
+            "heads": self.heads,
+            "kernel_size": self.kernel_size,
+            "bands": self.bands,
+            "band_bins": self.band_bins,
+            "frame_length": self.frame_length,
+            "causal": self.causal,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The object of a `get_config`."""
+        return cls(**config)

@@ -1,0 +1,38 @@
+"""What all layers of Apollo share: their normalisation, their products and their first weights."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+_EPSILON = 1e-5
+
+
+def normalize(x, gain):
+    """RMSNorm over the last axis: `x / sqrt(mean(x²) + 1e-5) * gain`, float32 in any precision.
+
+    Args:
+        x: any shape, the features last.
+        gain: What the features are multiplied by; its shape ends like that of `x`.
+    """
+    x = ops.cast(x, "float32")
+    scale = ops.rsqrt(ops.mean(x * x, axis=-1, keepdims=True) + _EPSILON)
+    return x * scale * ops.cast(gain, "float32")
+
+
+def product(x, kernel):
+    """A dense layer without bias over the last axis, in the precision of `x`.
+
+    Args:
+        x: any shape, the features last.
+        kernel: `(features, outputs)`.
+    """
+    # As one product of two matrices: a stack of products would have its gradient's kernel per item.
+    rows = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), ops.cast(kernel, x.dtype))
+    return ops.reshape(rows, (*ops.shape(x)[:-1], kernel.shape[1]))
+
+
+def uniform(fan_in: int, seed: int):
+    """PyTorch's first weights and biases of a linear layer, with which the authors trained."""
+    limit = fan_in**-0.5
+    return keras.initializers.RandomUniform(-limit, limit, seed)
