@@ -10,11 +10,16 @@ _MODULES = {
     "InverseSTFT": "stft",
     "GriffinLim": "griffin_lim",
     "DilatedConv2D": "dilated_convolution",
+    "Inception1D": "inception",
+    "LongConv1D": "long_convolution",
+    "MapNormalization": "map_normalization",
     "MapwisePReLU": "self_gating",
     "SelfGating": "self_gating",
     "SpectralNormalizedConv2D": "spectral_normalization",
     "SignedSquareRoot": "signed_square_root",
     "SignedSquare": "signed_square_root",
+    "Subpixel1D": "subpixel",
+    "Superpixel1D": "subpixel",
 }
 __all__ = sorted(_MODULES)
 

@@ -7,6 +7,7 @@ equal a step on one device. The names load Keras on first use; `gradient_penalty
 from importlib import import_module
 
 _MODULES = {
+    "cross_entropy_discriminator_loss": "non_saturating",
     "distance": "profiles",
     "drift_penalty": "drift",
     "feature_matching_loss": "feature_matching",
@@ -19,6 +20,7 @@ _MODULES = {
     "mean_value": "wasserstein",
     "mode_collapse_loss": "profiles",
     "multi_resolution_stft_loss": "multi_resolution_stft",
+    "non_saturating_generator_loss": "non_saturating",
     "rhythm_profile": "profiles",
     "wasserstein_critic_loss": "wasserstein",
     "wasserstein_generator_loss": "wasserstein",

@@ -12,6 +12,9 @@ _MODULES = {
     "UNet": "tfrestore.models.inpainter.network",
     "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
     "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",
+    "InceptionAutoencoder": "tfrestore.models.inception_wgan.network",
+    "InceptionDiscriminator": "tfrestore.models.inception_wgan.network",
+    "InceptionGenerator": "tfrestore.models.inception_wgan.network",
 }
 __all__ = sorted(_MODULES)
 
