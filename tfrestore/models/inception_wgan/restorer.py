@@ -57,8 +57,8 @@ class InceptionRestorer(Restorer):
 
     @property
     def context_samples(self) -> int:
-        """Half a window: the other half of the windows at the edges of a chunk."""
-        return self.window_samples // 2
+        """A window: half of one is heard, and behind the recording so much of it is reflected."""
+        return self.window_samples
 
     @property
     def grid_samples(self) -> int:
@@ -68,18 +68,18 @@ class InceptionRestorer(Restorer):
     def call(self, waveform):
         """See the class."""
         waveform = ops.cast(waveform, "float32")
-        samples = ops.shape(waveform)[1]
-        context = self.context_samples
-        behind = context + (-samples) % self.grid_samples
-        return self._overlap_add(stft.reflect(waveform, context, behind))[:, :samples]
+        samples, hop = ops.shape(waveform)[1], self.grid_samples
+        behind = hop + (-samples) % hop
+        return self._overlap_add(stft.reflect(waveform, hop, behind))[:, :samples]
 
     def restore_windows(self, waveform):
         """See `Restorer`; zeros are returned for the context."""
-        context = self.context_samples
-        return ops.pad(self._overlap_add(waveform), ((0, 0), (context, context)))
+        hop, context = self.grid_samples, self.context_samples
+        restored = self._overlap_add(waveform[:, hop:-hop])
+        return ops.pad(restored, ((0, 0), (context, context)))
 
     def _overlap_add(self, waveform):
-        """Restores what lies between the contexts: whole hops, (batch, samples - 2 contexts)."""
+        """Restores whole hops but the first and the last: (batch, samples - 2 hops)."""
         hop = self.grid_samples
         batch, samples = ops.shape(waveform)
         hops = samples // hop
