@@ -35,12 +35,15 @@ def published_weights(parameters, depth, heads, bands):
         rows = rows.reshape(heads, 3, -1, features).swapaxes(0, 1).copy()
         width = rows.shape[2]
         rows[:2] = rows[:2][:, :, [*range(0, width, 2), *range(1, width, 2)]]
-        weights[ours + "query_key_value_kernel"] = rows.reshape(-1, features).T
+        for name, part in zip(("query", "key", "value"), rows, strict=True):
+            weights[f"{ours}{name}_kernel"] = part.reshape(-1, features).T
         weights[ours + "attention_gain"] = parameters[theirs + "input_norm.weight"]
         weights[ours + "attention_kernel"] = transposed(theirs + "output.weight")
-        weights[ours + "gated_gain"] = parameters[theirs + "MLP.0.weight"]
-        weights[ours + "gate_kernel"] = transposed(theirs + "MLP.1.weight")
-        weights[ours + "gated_kernel"] = transposed(theirs + "MLP_output.weight")
+        weights[ours + "feed_forward_gain"] = parameters[theirs + "MLP.0.weight"]
+        gate, content = np.split(transposed(theirs + "MLP.1.weight"), 2, axis=1)
+        weights[ours + "gate_kernel"] = gate
+        weights[ours + "content_kernel"] = content
+        weights[ours + "feed_forward_kernel"] = transposed(theirs + "MLP_output.weight")
         for number in range(3):
             theirs = f"net.{block}.seq_net.blocks.{number}.conv."
             ours = f"block_{block}_convolution_{number}/"

@@ -35,13 +35,13 @@ class BandRoformer(layers.Layer):
 
     Takes and returns `(batch, frames, bands, features)`, float32 in any precision.
 
-    Weights: `attention_gain (features,)`; `query_key_value_kernel (features, 3 * features)`, its
-    columns the queries of all heads, head by head, then the keys, then the values;
-    `attention_kernel (features, features)`, its rows the values head by head;
-    `gated_gain (features,)`; `gate_kernel (features, 8 * features)`, first what is gated by, then
-    what is gated; `gated_kernel (4 * features, features)`. The queries and the keys of a head are
-    in the order 0, 2, 4, … 1, 3, 5, … of the paper's, whose rotary embedding turns neighbours
-    `(2i, 2i + 1)`, so that here it turns two halves; products of queries and keys are the same.
+    Weights: `attention_gain (features,)`; `query_kernel`, `key_kernel` and `value_kernel`, each
+    `(features, features)`, their columns head by head; `attention_kernel (features, features)`, its
+    rows the values head by head; `feed_forward_gain (features,)`; `gate_kernel` and
+    `content_kernel`, each `(features, 4 * features)`; `feed_forward_kernel
+    (4 * features, features)`. The queries and the keys of a head are in the order 0, 2, 4, … 1, 3,
+    5, … of the paper's, whose rotary embedding turns neighbours `(2i, 2i + 1)`, so that here it
+    turns two halves; products of queries and keys are the same.
 
     Args:
         heads: int. Attention heads; divides the features into even parts.
@@ -67,19 +67,20 @@ class BandRoformer(layers.Layer):
         hidden = EXPANSION * features
         for seed, (name, shape) in enumerate(
             (
-                ("query_key_value_kernel", (features, 3 * features)),
+                ("query_kernel", (features, features)),
+                ("key_kernel", (features, features)),
+                ("value_kernel", (features, features)),
                 ("attention_kernel", (features, features)),
-                ("gate_kernel", (features, 2 * hidden)),
-                ("gated_kernel", (hidden, features)),
+                ("gate_kernel", (features, hidden)),
+                ("content_kernel", (features, hidden)),
+                ("feed_forward_kernel", (hidden, features)),
             ),
             self.seed,
         ):
             weight = self.add_weight(shape=shape, initializer=uniform(shape[0], seed), name=name)
             setattr(self, name, weight)
-        self.attention_gain = self.add_weight(
-            shape=(features,), initializer="ones", name="attention_gain"
-        )
-        self.gated_gain = self.add_weight(shape=(features,), initializer="ones", name="gated_gain")
+        for name in ("attention_gain", "feed_forward_gain"):
+            setattr(self, name, self.add_weight(shape=(features,), initializer="ones", name=name))
         width = features // self.heads
         speeds = _ROTARY_BASE ** (-np.arange(0, width, 2) / width)
         angles = np.arange(bands)[:, None] * speeds
@@ -91,36 +92,44 @@ class BandRoformer(layers.Layer):
 
     def call(self, inputs):
         """See the class."""
-        x = inputs + self._attend(inputs)
-        return x + self._gate(x)
+        # Rows, as in every product below: what is added to one is then added by the product itself.
+        features = inputs.shape[-1]
+        x = ops.reshape(inputs, (-1, features))
+        x = x + self._attend(x, inputs.shape[-2])
+        x = x + self._feed_forward(x)
+        return ops.reshape(x, ops.shape(inputs))
 
-    def _attend(self, x):
-        batch, frames, bands, features = ops.shape(x)
-        width = features // self.heads
+    def _attend(self, x, bands: int):
+        """Attention across the bands of each frame: `(rows, features)` to the same."""
+        features = x.shape[-1]
         x = ops.cast(normalize(x, self.attention_gain), self.compute_dtype)
-        x = product(x, self.query_key_value_kernel)
-        x = ops.reshape(x, (-1, bands, 3, self.heads, width))
-        queries, keys = self._turn(x[:, :, 0], width**-0.5), self._turn(x[:, :, 1], 1.0)
-        queries = ops.transpose(queries, (0, 2, 1, 3))
-        keys = ops.transpose(keys, (0, 2, 3, 1))
-        values = ops.transpose(x[:, :, 2], (0, 2, 1, 3))
+        shape = (-1, bands, self.heads, features // self.heads)
+        queries, keys, values = (
+            ops.reshape(product(x, kernel), shape)
+            for kernel in (self.query_kernel, self.key_kernel, self.value_kernel)
+        )
+        queries = ops.transpose(self._turn(queries, shape[-1] ** -0.5), (0, 2, 1, 3))
+        keys = ops.transpose(self._turn(keys, 1.0), (0, 2, 3, 1))
         weights = ops.softmax(ops.cast(ops.matmul(queries, keys), "float32"), axis=-1)
-        x = ops.matmul(ops.cast(weights, values.dtype), values)
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, frames, bands, features))
-        return ops.cast(product(x, self.attention_kernel), "float32")
+        values = ops.transpose(values, (0, 2, 1, 3))
+        x = ops.transpose(ops.matmul(ops.cast(weights, values.dtype), values), (0, 2, 1, 3))
+        x = product(ops.reshape(x, (-1, features)), self.attention_kernel)
+        return ops.cast(x, "float32")
 
     def _turn(self, x, scale: float):
-        """The rotary embedding of `(rows, bands, heads, width)`, times `scale`."""
+        """The rotary embedding of `(frames, bands, heads, width)`, times `scale`."""
         first, second = ops.split(x, 2, axis=-1)
         cosine, sine = (ops.cast(scale * table, x.dtype) for table in (self._cosine, self._sine))
         return ops.concatenate(
             [first * cosine - second * sine, second * cosine + first * sine], axis=-1
         )
 
-    def _gate(self, x):
-        x = ops.cast(normalize(x, self.gated_gain), self.compute_dtype)
-        gate, x = ops.split(ops.silu(product(x, self.gate_kernel)), 2, axis=-1)
-        return ops.cast(product(ops.silu(gate) * x, self.gated_kernel), "float32")
+    def _feed_forward(self, x):
+        """The gated layer: `(rows, features)` to the same."""
+        x = ops.cast(normalize(x, self.feed_forward_gain), self.compute_dtype)
+        gate = ops.silu(ops.silu(product(x, self.gate_kernel)))
+        x = gate * ops.silu(product(x, self.content_kernel))
+        return ops.cast(product(x, self.feed_forward_kernel), "float32")
 
     def compute_output_spec(self, inputs):
         """The shape and dtype of what `call` returns."""
@@ -190,32 +199,54 @@ class ConvActNorm(layers.Layer):
 
     def call(self, inputs):
         """See the class."""
-        return self.convolve(
-            ops.pad(inputs, [[0, 0], [self.frames_before, self.frames_after], [0, 0], [0, 0]])
-        )
+        frames = [[0, 0], [self.frames_before, self.frames_after], [0, 0], [0, 0]]
+        return self.convolve(ops.pad(inputs, frames), ops.shape(inputs)[1])
 
-    def convolve(self, frames):
+    def convolve(self, frames, count):
         """Computes the frames whose neighbours are all there.
 
         Args:
-            frames: `(batch, frames, bands, features)`; the first `frames_before` and the last
-                `frames_after` are neighbours only.
+            frames: `(batch, frames, bands, features)`, `kernel_size` frames or more; the first are
+                neighbours only.
+            count: int or scalar int tensor. Frames to compute, at most
+                `frames - kernel_size + 1`.
 
         Returns:
-            `(batch, frames - kernel_size + 1, bands, features)`, no frames if this is negative.
+            `(batch, count, bands, features)`.
         """
-        count = ops.shape(frames)[1] - (self.kernel_size - 1)
-        # At the start of a recording that comes in pieces there may be too few.
-        count = max(0, count) if isinstance(count, int) else ops.maximum(count, 0)
-        x = ops.cast(self.depthwise_bias, "float32")
-        for tap in range(self.kernel_size):
-            kernel = ops.cast(self.depthwise_kernel[tap], "float32")
-            x = x + frames[:, tap : tap + count] * kernel
-        x = ops.cast(normalize(x, self.gain), self.compute_dtype)
-        x = product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype)
-        x = product(ops.silu(x), self.projection_kernel)
-        x = ops.cast(x, "float32") + ops.cast(self.projection_bias, "float32")
-        return frames[:, self.frames_before : self.frames_before + count] + x
+        features = frames.shape[-1]
+        kernel = ops.cast(self.depthwise_kernel, "float32")[:, None, :, None]
+        x = ops.depthwise_conv(frames, kernel)[:, :count]
+        x = x + ops.cast(self.depthwise_bias, "float32")
+        x = ops.cast(normalize(ops.reshape(x, (-1, features)), self.gain), self.compute_dtype)
+        x = ops.silu(product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype))
+        x = ops.cast(product(x, self.projection_kernel), "float32")
+        x = x + ops.cast(self.projection_bias, "float32")
+        inputs = frames[:, self.frames_before : self.frames_before + count]
+        return ops.reshape(ops.reshape(inputs, (-1, features)) + x, ops.shape(inputs))
+
+    def advance(self, inputs, state, final):
+        """Computes the frames that the next frames of a recording complete.
+
+        Args:
+            inputs: `(batch, frames, bands, features)`, any number of frames.
+            state: What came before, `(batch, up to kernel_size - 1, bands, features)`: at the
+                start of a recording `frames_before` frames of zeros.
+            final: bool or scalar bool tensor. Whether no frames follow.
+
+        Returns:
+            The complete frames `(batch, frames, bands, features)` and the next state.
+        """
+        batch, _, bands, features = ops.shape(inputs)
+        known = ops.shape(state)[1] + ops.shape(inputs)[1]
+        behind = ops.where(final, self.frames_after, 0)
+        # TensorFlow's convolution of fewer frames than its kernel has gives anything but none.
+        zeros = ops.maximum(behind, self.kernel_size - known)
+        zeros = ops.zeros((batch, zeros, bands, features), inputs.dtype)
+        frames = ops.concatenate([state, inputs, zeros], axis=1)
+        kept = ops.maximum(0, known - (self.kernel_size - 1))
+        complete = ops.maximum(0, known + behind - (self.kernel_size - 1))
+        return self.convolve(frames, complete), frames[:, kept:known]
 
     def compute_output_spec(self, inputs):
         """The shape and dtype of what `call` returns."""

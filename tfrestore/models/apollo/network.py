@@ -8,8 +8,9 @@ are named, for block `i` from 0 to `depth - 1` and convolution `j` from 0 to 2:
 
 - `band_split` (`BandSplit`): `gain`, `kernel`, `bias` of all bands but the last, stacked, and
   `last_gain`, `last_kernel`, `last_bias` of the last;
-- `block_{i}_roformer` (`BandRoformer`): `attention_gain`, `query_key_value_kernel`,
-  `attention_kernel`, `gated_gain`, `gate_kernel`, `gated_kernel`;
+- `block_{i}_roformer` (`BandRoformer`): `attention_gain`, `query_kernel`, `key_kernel`,
+  `value_kernel`, `attention_kernel`, `feed_forward_gain`, `gate_kernel`, `content_kernel`,
+  `feed_forward_kernel`;
 - `block_{i}_convolution_{j}` (`ConvActNorm`): `depthwise_kernel`, `depthwise_bias`, `gain`,
   `expansion_kernel`, `expansion_bias`, `projection_kernel`, `projection_bias`;
 - `band_reconstruction` (`BandReconstruction`): as `band_split`.
@@ -203,13 +204,13 @@ class Apollo(PresetMixin, keras.Model):
             for layer in self._convolutions()
         )
 
-    def advance(self, spectrum, state, final: bool = False):
+    def advance(self, spectrum, state, final=False):
         """Restores the next frames of a spectrum.
 
         Args:
             spectrum: A pair (real, imaginary), each float32 `(batch, frames, bins)`.
             state: What `start` or the last `advance` returned.
-            final: bool. Whether no frames follow. Defaults to `False`.
+            final: bool or scalar bool tensor. Whether no frames follow. Defaults to `False`.
 
         Returns:
             A pair: the spectrum frames that are complete now, and the next state. Joined, these
@@ -221,11 +222,8 @@ class Apollo(PresetMixin, keras.Model):
         state, following = iter(state), []
         for layer in self.sequence:
             if isinstance(layer, ConvActNorm):
-                x = ops.concatenate([next(state), x], axis=1)
-                following.append(x[:, -(layer.kernel_size - 1) :])
-                if final:
-                    x = ops.pad(x, [[0, 0], [0, layer.frames_after], [0, 0], [0, 0]])
-                x = layer.convolve(x)
+                x, left = layer.advance(x, next(state), final)
+                following.append(left)
             else:
                 x = layer(x)
         return self.band_reconstruction(x), tuple(following)

@@ -21,15 +21,8 @@ def normalize(x, gain):
 
 
 def product(x, kernel):
-    """A dense layer without bias over the last axis, in the precision of `x`.
-
-    Args:
-        x: any shape, the features last.
-        kernel: `(features, outputs)`.
-    """
-    # As one product of two matrices: a stack of products would have its gradient's kernel per item.
-    rows = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), ops.cast(kernel, x.dtype))
-    return ops.reshape(rows, (*ops.shape(x)[:-1], kernel.shape[1]))
+    """A dense layer without bias, in the precision of `x`: `(rows, features)` by a kernel."""
+    return ops.matmul(x, ops.cast(kernel, x.dtype))
 
 
 def uniform(fan_in: int, seed: int):
