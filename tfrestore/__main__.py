@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "score models, or any tool's output, and print the tables",
     "listening_test": "make a listening test as a web page, and report its results",
     "export": "write a model as a SavedModel for TensorFlow Serving",
+    "convert": "turn a published PyTorch checkpoint into a preset folder, or back",
     "degrade": "damage a recording on purpose, to try a model on",
     "presets": "list the built-in presets",
     "demo": "train, evaluate, export and restore with a tiny model, all in one",

@@ -84,7 +84,7 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if path.suffix == ".safetensors":
-                safetensors.numpy.save_file(content, beside, metadata={"format": "pt"})
+                beside.write_bytes(safetensors.numpy.save(content, metadata={"format": "pt"}))
             else:
                 torch_files.write_archive(beside, content)
             os.replace(beside, path)
