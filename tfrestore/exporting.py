@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrestore.errors import InputError, UsageError
 from tfrestore.restorer import Endpoint, Restorer
+from tfrestore.served_functions import served_functions
 
 
 def export_restorer(
@@ -60,6 +61,8 @@ def export_restorer(
                 for each, shape in endpoint.inputs.items()
             ]
             archive.add_endpoint(name, _named(endpoint), input_signature=signature)
+        for name, served in served_functions(restorer).items():
+            archive.add_endpoint(name, served.function, input_signature=served.inputs)
         archive.write_out(str(beside), verbose=False)
         os.chmod(beside, 0o755)
         os.replace(beside, target)
