@@ -1,19 +1,27 @@
 import errno
+import io
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests.conftest import synthesize
 from tfrestore.__main__ import main
 from tfrestore.candidates import candidate_noise
 from tfrestore.errors import InputError, UsageError
 from tfrestore.exporting import export_restorer
+from tfrestore.models.apollo.network import Apollo
+from tfrestore.models.apollo.restorer import ApolloRestorer
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer
 from tfrestore.restorer import Restorer
@@ -129,7 +137,18 @@ def test_a_stochastic_model_has_a_signature_with_noise_beside_one_that_always_sa
     check_server(exported_stochastic, inputs, expected, tmp_path)
 
 
-@pytest.mark.parametrize("which", ["exported", "exported_stochastic"])
+@pytest.fixture(scope="module")
+def apollo():
+    network = Apollo(features=8, depth=1, heads=2, bands=8, band_bins=5, frame_length=98)
+    return ApolloRestorer(network, chunk_seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def exported_apollo(apollo, tmp_path_factory):
+    return export_restorer(apollo, tmp_path_factory.mktemp("models") / "apollo")
+
+
+@pytest.mark.parametrize("which", ["exported", "exported_stochastic", "exported_apollo"])
 def test_only_tensorflows_own_graph_operations_are_used(which, request):
     exported = request.getfixturevalue(which)
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
@@ -140,9 +159,147 @@ def test_only_tensorflows_own_graph_operations_are_used(which, request):
         for node in nodes
     ]
     operations = {node.op for node in nodes}
-    assert {"Conv2D", "RFFT", "IRFFT"} <= operations
+    # What a waveform needs, and a WAV.
+    assert {"RFFT", "IRFFT", "DecodeRaw", "SerializeTensor"} <= operations
+    assert not {op for op in operations if op_def_registry.get(op) is None}
     assert not {op for op in operations if "PyFunc" in op or ">" in op or "Xla" in op}
     assert not [node for node in nodes if node.attr["_XlaMustCompile"].b]
+
+
+def as_wav(waveform, rate, **options):
+    """The bytes of a WAV file, of samples (channels, n)."""
+    file = io.BytesIO()
+    soundfile.write(file, waveform.T, rate, format="WAV", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("which", ["restorer", "stochastic", "apollo"])
+def test_wav_files_are_restored_as_files_are(which, request):
+    restorer = request.getfixturevalue(which)
+    exported = {"restorer": "exported"}.get(which, f"exported_{which}")
+    served = tf.saved_model.load(request.getfixturevalue(exported)).signatures["wav_bytes"]
+    # Two chunks and a bit, one channel silent for a whole chunk; then another rate, one channel.
+    seconds = 2.2 * restorer.chunk_seconds
+    samples = int(seconds * restorer.sample_rate)
+    stereo = np.stack([synthesize(seconds, restorer.sample_rate, each) for each in (0, 1)])
+    stereo[0, samples // 3 : samples // 3 + 300] = 0
+    stereo[1, samples // 3 :] = 0
+    mono = waveforms(1, 5000, 22050)
+    files = [
+        as_wav(stereo, restorer.sample_rate, subtype="FLOAT"),
+        as_wav(mono, 22050, subtype="PCM_24"),
+    ]
+    results = served(audio_bytes=tf.constant(files))["restored_bytes"].numpy()
+    # The graph resamples by itself, so a recording of another rate may differ a little more, and
+    # integers end at full scale.
+    as_it_is, resampled = [soundfile.read(io.BytesIO(each), always_2d=True) for each in results]
+    assert (as_it_is[1], resampled[1]) == (restorer.sample_rate, 22050)
+    expected = restorer.restore(stereo, restorer.sample_rate)
+    np.testing.assert_allclose(as_it_is[0].T, expected, atol=1e-4)
+    expected = restorer.restore(mono, 22050)
+    tolerance = 1e-3 * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(resampled[0].T, np.clip(expected, -1, 1), atol=tolerance)
+    assert soundfile.info(io.BytesIO(results[1])).subtype == "PCM_24"
+
+
+def test_windows_are_restored_as_recordings_windows_are(stochastic, exported_stochastic):
+    functions = tf.saved_model.load(exported_stochastic).signatures
+    length = stochastic.chunk_plan.window_samples
+    windows = np.stack([synthesize(length / 44100 + 1, 44100, each)[:length] for each in (0, 1)])
+    noise = np.stack([candidate_noise(3, each, 8) for each in (1, 2)])
+    expected = stochastic.restore_window(windows, noise)
+    restored = functions["window"](waveform=tf.constant(windows), noise=tf.constant(noise))
+    np.testing.assert_allclose(restored["restored"], expected, atol=1e-5)
+    (texts,) = functions["window_bytes"](
+        waveform_bytes=tf.constant([window.tobytes() for window in windows]),
+        noise=tf.constant(noise),
+    ).values()
+    as_floats = np.stack([np.frombuffer(text, "<f4") for text in texts.numpy()])
+    np.testing.assert_allclose(as_floats, expected, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{4 * length} bytes"):
+        functions["window_bytes"](
+            waveform_bytes=tf.constant([b"1234"]), noise=tf.constant(noise[:1])
+        )
+    told = functions["properties"](query=tf.constant([7]))
+    assert {name: value.numpy().tolist() for name, value in told.items()} == {
+        "sample_rate": [44100],
+        "chunk_samples": [stochastic.chunk_plan.chunk_samples],
+        "context_samples": [stochastic.context_samples],
+        "noise_size": [8],
+        "accepts_gaps": [0],
+    }
+
+
+def test_tensorflows_c_library_runs_the_model_without_python_in_it(restorer, exported, tmp_path):
+    waveform = waveforms(2, 20000)
+    model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    default, wav = signatures["serving_default"], signatures["wav_bytes"]
+    np.save(tmp_path / "waveform.npy", waveform)
+    (tmp_path / "in.wav").write_bytes(as_wav(waveform, RATE, subtype="FLOAT"))
+    script = Path(__file__).with_name("run_through_c.py")
+    tensors = [
+        default.inputs["waveform"].name,
+        default.outputs["restored"].name,
+        wav.inputs["audio_bytes"].name,
+        wav.outputs["restored_bytes"].name,
+    ]
+    done = subprocess.run(
+        [sys.executable, script, exported, tmp_path, *tensors], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    expected = keras.ops.convert_to_numpy(restorer(waveform))
+    np.testing.assert_allclose(np.load(tmp_path / "restored.npy"), expected, atol=1e-4)
+    restored, _ = soundfile.read(tmp_path / "out.wav")
+    np.testing.assert_allclose(restored.T, restorer.restore(waveform, RATE), atol=1e-4)
+
+
+def test_the_model_card_names_what_the_signatures_take_and_give(exported):
+    card = (exported / "MODEL_CARD.md").read_text()
+    for line in (
+        "| input | `waveform` | float32 | [any, any] | samples at 16000 Hz, full scale 1, a channel"
+        " per row |",
+        "| input | `audio_bytes` | string | [any] | contents of a WAV file |",
+        "| input | `magnitude` | float32 | [any, any, 128] |",
+    ):
+        assert line in card
+    described = json.loads((exported / "assets.extra/signatures.json").read_text())
+    loaded = tf.saved_model.load(exported).signatures
+    assert set(described["signatures"]) == set(loaded)
+    for name, function in loaded.items():
+        _, inputs = function.structured_input_signature
+        form = described["signatures"][name]
+        assert form["description"]
+        assert {key: (spec.dtype.name, spec.shape.as_list()) for key, spec in inputs.items()} == {
+            key: (each["dtype"], each["shape"]) for key, each in form["inputs"].items()
+        }
+        assert set(form["outputs"]) == set(function.structured_outputs)
+        assert all(each["unit"] for way in ("inputs", "outputs") for each in form[way].values())
+
+
+def test_every_warm_up_request_runs(exported_stochastic):
+    functions = tf.saved_model.load(exported_stochastic).signatures
+    file = exported_stochastic / "assets.extra/tf_serving_warmup_requests"
+    warmed = set()
+    for record in tf.data.TFRecordDataset(str(file)):
+        request = PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "stochastic"
+        name = request.model_spec.signature_name
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        for value in functions[name](**{k: tf.constant(v) for k, v in inputs.items()}).values():
+            assert value.shape[0] == 1
+        warmed.add(name)
+    assert warmed == set(functions)
+
+
+def test_without_tensorflow_serving_api_nothing_is_warmed_up_and_that_is_said(
+    restorer, tmp_path, archive, caplog
+):
+    archive.setitem(sys.modules, "tensorflow_serving.apis", None)
+    folder = export_restorer(restorer, tmp_path / "inpainter")
+    assert os.listdir(folder / "assets.extra") == ["signatures.json"]
+    assert "inpainter gets no warm-up requests" in caplog.text
+    assert "pip install 'tfrestore[serving]'" in caplog.text
 
 
 def test_the_folder_is_laid_out_for_tensorflow_serving(exported):
@@ -164,8 +321,10 @@ class Archive:
         pass
 
     def write_out(self, folder, **options):
-        with open(os.path.join(folder, "saved_model.pb"), "w") as file:
-            file.write("a model")
+        model = saved_model_pb2.SavedModel()
+        model.meta_graphs.add()
+        with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
+            file.write(model.SerializeToString())
         if self.stopped_by:
             raise self.stopped_by
 
@@ -213,6 +372,7 @@ def test_an_export_that_fails_half_way_leaves_nothing(
 def test_an_export_that_is_killed_leaves_no_version(tmp_path):
     script = """
 import os, sys, keras
+from tfrestore import exporting
 from tfrestore.exporting import export_restorer
 class Archive:
     track = add_endpoint = lambda *_, **__: None
@@ -221,6 +381,7 @@ class Archive:
         os._exit(137)
 class Nothing:
     endpoints = dict
+exporting.served_functions = lambda _: {}
 keras.export.ExportArchive = Archive
 export_restorer(Nothing(), sys.argv[1])
 """
@@ -249,24 +410,12 @@ def test_the_command_prints_where_the_model_is_and_what_it_takes(random_run, tmp
     assert main(command) == 0
     first, *signatures = capsys.readouterr().out.splitlines()
     assert first == str(tmp_path / "m/1")
-    names = [line.split(":")[0].strip() for line in signatures]
-    assert names == ["serving_default", "spectrogram"]
-    assert "waveform float32 [any, any] -> restored" in signatures[0]
+    forms = dict(line.strip().split(": ", 1) for line in signatures)
+    assert forms["serving_default"] == "waveform float32 [any, any] -> restored float32 [any, any]"
+    assert forms["wav_bytes"] == "audio_bytes string [any] -> restored_bytes string [any]"
+    assert {"spectrogram", "window", "window_bytes", "properties"} <= set(forms)
     assert main([*command, "--version=1"]) == 2
     assert f"{tmp_path}/m/1: this version exists already" in capsys.readouterr().err
-
-
-def test_the_command_says_what_noise_a_stochastic_model_takes(
-    stochastic_run, tmp_path, capsys, archive
-):
-    command = ["export", "--model", str(stochastic_run), "--out", str(tmp_path / "m")]
-    assert main(command) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        "  serving_default: waveform float32 [any, any] -> restored float32 [any, any], the same "
-        "size",
-        "  noise: waveform float32 [any, any], noise float32 [any, 8] -> restored float32 "
-        "[any, any], the same size",
-    ]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(random_run, tmp_path, capsys):

@@ -33,19 +33,23 @@ def make_export_parser() -> argparse.ArgumentParser:
 def export(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     from tfrestore.exporting import export_restorer
+    from tfrestore.model_card import read_signatures
     from tfrestore.restorer import Restorer
 
-    restorer = Restorer.from_preset(options.model)
-    print(export_restorer(restorer, options.out, options.version))
-    for name, endpoint in restorer.endpoints().items():
-        inputs = ", ".join(f"{each} {_form(shape)}" for each, shape in endpoint.inputs.items())
-        shape = next(iter(endpoint.inputs.values()))
-        print(f"  {name}: {inputs} -> {endpoint.output} {_form(shape)}, the same size")
+    folder = export_restorer(Restorer.from_preset(options.model), options.out, options.version)
+    print(folder)
+    for name, signature in read_signatures(folder).items():
+        inputs, outputs = (_forms(signature[way]) for way in ("inputs", "outputs"))
+        print(f"  {name}: {inputs} -> {outputs}")
     return 0
 
 
-def _form(shape: tuple[int | None, ...]) -> str:
-    return f"float32 [{', '.join('any' if size is None else str(size) for size in shape)}]"
+def _forms(tensors: dict[str, dict]) -> str:
+    from tfrestore.model_card import shape_text
+
+    return ", ".join(
+        f"{name} {form['dtype']} {shape_text(form['shape'])}" for name, form in tensors.items()
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

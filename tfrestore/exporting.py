@@ -11,8 +11,10 @@ import keras
 import tensorflow as tf
 
 from tfrestore.errors import InputError, UsageError
+from tfrestore.model_card import write_model_card
 from tfrestore.restorer import Endpoint, Restorer
 from tfrestore.served_functions import served_functions
+from tfrestore.warm_up import write_warm_up_requests
 
 
 def export_restorer(
@@ -20,8 +22,10 @@ def export_restorer(
 ) -> Path:
     """Writes `repository/VERSION/`, complete or not at all.
 
-    The signatures are the restorer's `endpoints`, float32 in and out, with core TensorFlow
-    operations only; batch and length are free.
+    The signatures are the restorer's `endpoints`, float32 in and out and of any batch and length,
+    and those of `tfrestore.served_functions`, all with core TensorFlow operations only. Beside the
+    model lie `MODEL_CARD.md`, which describes them, and in `assets.extra` the same for programs and
+    the requests that warm a server up.
 
     Args:
         restorer: what to export.
@@ -64,6 +68,8 @@ def export_restorer(
         for name, served in served_functions(restorer).items():
             archive.add_endpoint(name, served.function, input_signature=served.inputs)
         archive.write_out(str(beside), verbose=False)
+        signatures = write_model_card(restorer, beside)
+        write_warm_up_requests(restorer, beside, repository.absolute().name, signatures)
         os.chmod(beside, 0o755)
         os.replace(beside, target)
     except (OSError, tf.errors.OpError) as error:

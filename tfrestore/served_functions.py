@@ -124,8 +124,7 @@ def _correct(restorer, waveform):
         window = tf.ensure_shape(window, (1, plan.window_samples))
         correction = tf.cond(
             tf.reduce_any(window != 0),
-            lambda: tf.ensure_shape(restorer.graph(window, *noise), window.shape)
-            - window,
+            lambda: tf.ensure_shape(restorer.graph(window, *noise), window.shape) - window,
             lambda: tf.zeros_like(window),
         )
         return correction[0, plan.context_samples :][: plan.chunk_samples]

@@ -1,10 +1,9 @@
 """Sampling-rate conversion inside a TensorFlow graph, with core operations only.
 
-The spectrum of the whole waveform is cut or lengthened, in double precision. The filter is that of
-`tfrestore.audio.resampling`: linear phase, nothing changed up to 92 % of the lower of the two
-Nyquist frequencies, nothing left from there on; in between it falls as a raised cosine. On noise
-that fills the whole band the two differ by less than the transition band holds, on music by less
-than 1e-4 of full scale.
+The spectrum of the whole waveform is cut or lengthened, in double precision, so that any two rates
+will do. The filter is that of `tfrestore.audio.resampling`, linear in phase: of six pieces of music
+that went from 44.1 to 16 kHz and back, the two differ by -68 to -114 dB of the music's level, by at
+most 1.2e-4 of full scale, and at the first few samples, which soxr treats in its own way, by 1e-3.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import math
 
 import tensorflow as tf
 
-# The frequency at which half is left, and how steeply it falls there, as shares of the lower Nyquist
-# frequency: fitted to soxr's response, which this meets within 0.002.
+# The frequency at which half is left, and how steeply the response falls there, as shares of the
+# lower Nyquist frequency: fitted to soxr's, which this meets within 0.002.
 _CUTOFF, _TRANSITION = 0.9556, 0.0142
 
 # Silence between a waveform's end and its beginning, which the transform takes for neighbours, in
@@ -36,9 +35,7 @@ def resample(waveform: tf.Tensor, sample_rate: tf.Tensor, target_sample_rate) ->
     source, target = (
         tf.cast(rate, tf.int64) for rate in (sample_rate, tf.convert_to_tensor(target_sample_rate))
     )
-    return tf.cond(
-        source == target, lambda: waveform, lambda: _resample(waveform, source, target)
-    )
+    return tf.cond(source == target, lambda: waveform, lambda: _resample(waveform, source, target))
 
 
 def _resample(waveform, source, target):

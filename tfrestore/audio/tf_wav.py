@@ -241,9 +241,7 @@ def _steps(waveform, bits: int):
     """The nearest step of so many bits, int32."""
     # Full scale of 32 bits is no float32.
     scaled = tf.round(tf.cast(waveform, tf.float64) * 2.0 ** (bits - 1))
-    return tf.cast(
-        tf.clip_by_value(scaled, -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1), tf.int32
-    )
+    return tf.cast(tf.clip_by_value(scaled, -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1), tf.int32)
 
 
 def _require(condition, message: str, *values):
