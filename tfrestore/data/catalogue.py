@@ -6,10 +6,13 @@ samples, only the headers of the files; the pipeline decodes what it needs.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ SPLIT_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }
+
+#: What may stand in front of a folder, with a colon, to say what it is.
+KINDS = ("folder", "fma", "musdb", "moisesdb", "stems")
 
 _log = logging.getLogger("tfrestore.data")
 
@@ -59,6 +65,11 @@ class Track:
         """In seconds."""
         return self.frames / self.sample_rate
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read for it."""
+        return (self.path,)
+
 
 class Catalogue(Sequence):
     """An immutable sequence of tracks.
@@ -66,21 +77,27 @@ class Catalogue(Sequence):
     Args:
         tracks: The tracks, in the order they shall have.
         source: What the user calls it; error messages do too.
+        has_splits: Whether whoever made it said which tracks are for the test, so that it is not a
+            hash that decides.
     """
 
-    def __init__(self, tracks: Iterable[Track], source: str):
+    def __init__(self, tracks: Iterable[Track], source: str, has_splits: bool = False):
         self._tracks = tuple(tracks)
         self.source = source
+        self.has_splits = has_splits
 
     def __len__(self) -> int:
         return len(self._tracks)
 
     def __getitem__(self, index):
         found = self._tracks[index]
-        return Catalogue(found, self.source) if isinstance(index, slice) else found
+        return self._with(found) if isinstance(index, slice) else found
 
     def __repr__(self) -> str:
         return f"Catalogue({self.source!r}, {len(self)} tracks, {self.total_duration:.0f} s)"
+
+    def _with(self, tracks: Iterable[Track]) -> Catalogue:
+        return Catalogue(tracks, self.source, self.has_splits)
 
     @property
     def genres(self) -> tuple[str, ...]:
@@ -102,7 +119,7 @@ class Catalogue(Sequence):
             return self
         if name not in SPLITS:
             raise UsageError(f"no split {name!r}: choose one of {', '.join(SPLITS)}, all.")
-        return Catalogue((track for track in self if track.split == name), self.source)
+        return self._with(track for track in self if track.split == name)
 
     def require(self, name: str) -> Catalogue:
         """The tracks of one split, at least one.
@@ -125,28 +142,56 @@ def open_catalogue(data: str | Path) -> Catalogue:
 
     Args:
         data: `demo` (music rendered on the spot), a folder with FMA's layout and its `tracks.csv`,
-            or any other folder of audio files. `folder:PATH` and `fma:PATH` say which of the two.
+            with that of MUSDB18-HQ or of MoisesDB, any other folder of stems, or any other folder
+            of audio files. `fma:PATH`, `musdb:PATH`, `moisesdb:PATH`, `stems:PATH` and
+            `folder:PATH` say which of these. Several of them are joined by a plus sign in front of
+            such a prefix: `musdb:PATH+moisesdb:PATH`.
 
     Raises:
         UsageError: There is no such folder, or no readable audio in it.
     """
-    # Imported here because it builds on the classes above.
-    from tfrestore.data.fma import find_metadata, open_fma
-
+    parts = re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", str(data))
+    if len(parts) > 1:
+        return _joined([open_catalogue(part) for part in parts], str(data))
     if data == "demo":
         from tfrestore.data.demo import demo_folder
 
         return open_folder(demo_folder(), source="the demo corpus")
     kind, separator, rest = str(data).partition(":")
-    if not separator or kind not in ("folder", "fma"):
+    if not separator or kind not in KINDS:
         kind, rest = "", str(data)
     folder = Path(rest).expanduser()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}: give a folder of audio files, or demo.")
-    if kind == "fma" or (not kind and find_metadata(folder)):
-        return open_fma(folder)
+    return _open(kind, folder)
+
+
+def _open(kind: str, folder: Path) -> Catalogue:
+    """The catalogue of a folder; its kind is found out where it is empty."""
+    # Imported here because they build on the classes above.
+    from tfrestore.data import fma, stem_folders
+
+    if not kind:
+        kind = "fma" if fma.find_metadata(folder) else stem_folders.recognise(folder)
+    if kind == "fma":
+        return fma.open_fma(folder)
+    if kind in stem_folders.KINDS:
+        return stem_folders.open_stems(folder, kind)
     return open_folder(folder)
+
+
+def _joined(catalogues: Sequence[Catalogue], source: str) -> Catalogue:
+    """One catalogue of several; names that occur in two of them get the catalogue's number."""
+    names = Counter(track.track_id for catalogue in catalogues for track in catalogue)
+    tracks = [
+        track
+        if names[track.track_id] == 1
+        else dataclasses.replace(track, track_id=f"{number}/{track.track_id}")
+        for number, catalogue in enumerate(catalogues, start=1)
+        for track in catalogue
+    ]
+    return Catalogue(tracks, source, all(catalogue.has_splits for catalogue in catalogues))
 
 
 def open_folder(folder: Path, source: str | None = None) -> Catalogue:
@@ -168,7 +213,7 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
     """
     source = source or str(folder)
     paths = [path.relative_to(folder) for path in audio_files(folder)]
-    split_folders = _split_folders(paths)
+    split_folders = find_split_folders(paths)
     entries = []
     for path in paths:
         parts, split = path.parts, None
@@ -191,7 +236,7 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
             left_out,
             ", ".join(sorted(split_folders)),
         )
-    return Catalogue(read_tracks(entries, source), source)
+    return Catalogue(read_tracks(entries, source), source, bool(split_folders))
 
 
 def track_name(path: Path) -> str:
@@ -203,8 +248,12 @@ def track_name(path: Path) -> str:
     return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
-def _split_folders(paths: list[Path]) -> set[str]:
-    """The names of the sub-folders that decide the splits; none where the hash does."""
+def find_split_folders(paths: Sequence[Path]) -> set[str]:
+    """The names of the sub-folders that decide the splits; none where the hash does.
+
+    Args:
+        paths: The audio files, relative to the folder.
+    """
     below = {path.parts[0] for path in paths if len(path.parts) > 1}
     named = {name for name in below if name.lower() in SPLIT_FOLDERS}
     all_inside = all(len(path.parts) > 1 and path.parts[0] in named for path in paths)

@@ -16,10 +16,9 @@ does not matter for one bit whether they were kept in between.
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -95,27 +94,57 @@ def encode_pair(
     lead, tail = (round(seconds * sample_rate) for seconds in (LEAD_SECONDS, TAIL_SECONDS))
     # The same for any choice of bit rates, so that resampling gives the same to the last bit.
     first = max(0, begin - 2 * lead)
-    heard = _to_int16(read_excerpt(track, first, begin + samples + tail - first, sample_rate))
+    heard = to_int16(read_excerpt(track, first, begin + samples + tail - first, sample_rate))
     mp3s = {}
     for rate in kbit_per_second:
-        grid = _frame_grid(sample_rate, rate)
+        # After so many samples a frame begins at a whole sample again.
+        grid = frame_length(sample_rate, rate).numerator
         # At odd sample rates the grid may be so wide that none of its points is near.
         start = max(first, (begin - lead) // grid * grid)
-        data = encode_mp3(_to_float(heard[None, start - first :]), sample_rate, rate)
-        mp3s[rate] = Mp3Excerpt(data, begin - start)
+        mp3s[rate] = encode_heard(heard[start - first :], begin - start, sample_rate, rate)
     return EncodedPair(heard[begin - first :][:samples].copy(), mp3s)
 
 
-@functools.cache
-def _frame_grid(sample_rate: int, kbit_per_second: int) -> int:
-    """Samples after which a frame of the MP3 begins at a whole sample again."""
+def encode_heard(
+    heard: np.ndarray,
+    lead: int,
+    sample_rate: int,
+    kbit_per_second: int,
+    variable_bit_rate: bool = False,
+) -> Mp3Excerpt:
+    """Encodes an excerpt together with what is heard in front of it and behind it.
+
+    Args:
+        heard: int16 `(samples,)`: lead, excerpt and tail.
+        lead: How many samples are in front of the excerpt.
+        sample_rate: Hz.
+        kbit_per_second: One of `mp3_bit_rates(sample_rate, 1)`.
+        variable_bit_rate: As for `encode_mp3`.
+
+    Raises:
+        UsageError: if LAME has no such bit rate.
+    """
+    data = encode_mp3(_to_float(heard[None]), sample_rate, kbit_per_second, variable_bit_rate)
+    return Mp3Excerpt(data, lead)
+
+
+def frame_length(sample_rate: int, kbit_per_second: int) -> Fraction:
+    """How many samples of the original, mono, a frame of its MP3 covers.
+
+    Args:
+        sample_rate: Hz of the original.
+        kbit_per_second: One of `mp3_bit_rates(sample_rate, 1)`.
+
+    Raises:
+        UsageError: if LAME has no such bit rate.
+    """
     codec_sample_rate = mp3_sample_rate(sample_rate, 1, kbit_per_second)
     # ISO/IEC 11172-3 has 1152 samples in a frame of layer III, 13818-3 (lower rates) has 576.
-    samples = sample_rate * (1152 if codec_sample_rate >= 32000 else 576)
-    return samples // math.gcd(samples, codec_sample_rate)
+    return Fraction(sample_rate * (1152 if codec_sample_rate >= 32000 else 576), codec_sample_rate)
 
 
-def _to_int16(waveform: np.ndarray) -> np.ndarray:
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """Full scale (1) in 16 bits; what is beyond is clipped."""
     return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
 
 

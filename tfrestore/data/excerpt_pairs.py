@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from tfrestore.audio.resampling import resampled_length
 from tfrestore.data.catalogue import Track
-from tfrestore.data.excerpts import ORDERS, Replacements, two_fractions
+from tfrestore.data.excerpts import ORDERS, Replacements, fractions
+from tfrestore.data.pair_batches import pair_batches
 from tfrestore.errors import AudioFileError, UsageError
 
 
@@ -120,19 +121,8 @@ class ExcerptPairs:
                 prepared pairs are damaged; `tfrestore.data.pipeline.decoding_error` makes a
                 sentence of it.
         """
-        if batch_size < 1:
-            raise UsageError(f"the batch size is {batch_size}: give at least 1.")
         reader = PairReader(self, tracks, seed)
-        stop = np.iinfo(np.int64).max if batches is None else (start + batches) * batch_size
-        dataset = tf.data.Dataset.range(start * batch_size, stop)
-
-        def read(position):
-            # LAME, libsndfile and soxr let go of Python's lock, so these run in parallel.
-            pair = tf.numpy_function(reader.read, [position], [tf.float32] * 2)
-            return tuple(tf.ensure_shape(waveform, [self.samples]) for waveform in pair)
-
-        dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return pair_batches(reader.read, self.samples, batch_size, start, batches)
 
 
 class PairReader:
@@ -165,7 +155,7 @@ class PairReader:
         total = int(self.ends[-1])
         epoch, index = divmod(position, total)
         if attempt:
-            index = int(two_fractions(self.seed, position, attempt)[0] * total)
+            index = int(fractions(self.seed, position, attempt)[0] * total)
         elif self.pairs.order == "random":
             index = int(_shuffled(total, self.seed, epoch)[index])
         number = int(np.searchsorted(self.ends, index, side="right"))
@@ -176,7 +166,7 @@ class PairReader:
         variants = self.pairs.variants
         if self.pairs.order == "file":
             return variants[position % len(variants)]
-        return variants[int(two_fractions(self.seed, position, 0)[0] * len(variants))]
+        return variants[int(fractions(self.seed, position, 0)[0] * len(variants))]
 
     def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The pair `(degraded, original)` of a position, float32 `(samples,)` each.

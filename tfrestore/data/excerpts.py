@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from tfrestore.audio.files import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
+from tfrestore.data.songs import Song
 from tfrestore.errors import AudioFileError
 
 # The orders in which examples come: drawn at random, or one after the other, track by track.
@@ -83,39 +86,91 @@ def cut_excerpt(
     Returns:
         float32 `(samples,)`.
     """
-    waveform = resample(decoded, rate, sample_rate)[0][offset : offset + samples]
-    return np.pad(waveform, (0, samples - len(waveform)))
+    return _cut(decoded, rate, offset, samples, sample_rate)[0]
 
 
-def read_excerpt(track: Track, begin: int, samples: int, sample_rate: int) -> np.ndarray:
-    """An excerpt as the mean of the track's channels, float32 `(samples,)`.
+def _cut(decoded, rate: int, offset: int, samples: int, sample_rate: int) -> np.ndarray:
+    """As `cut_excerpt`, with all channels: float32 `(channels, samples)`."""
+    waveform = resample(decoded, rate, sample_rate)[:, offset : offset + samples]
+    return np.pad(waveform, [(0, 0), (0, samples - waveform.shape[1])])
+
+
+def mean_of_channels(waveform: np.ndarray) -> np.ndarray:
+    """The usual fold of `(channels, samples)` to `(1, samples)`."""
+    return waveform.mean(axis=0, keepdims=True)
+
+
+def read_excerpt(
+    track: Track,
+    begin: int,
+    samples: int,
+    sample_rate: int,
+    fold: Callable[[np.ndarray], np.ndarray] = mean_of_channels,
+) -> np.ndarray:
+    """An excerpt of a track in one channel, float32 `(samples,)`.
 
     Args:
         track: Where it is cut from.
-        begin: Its first sample, counted at `sample_rate`.
+        begin: Its first sample, counted at `sample_rate`; if negative, the excerpt begins with
+            zeros.
         samples: Its length at that rate; it ends in zeros where the track ends before it.
         sample_rate: The rate that it is wanted at, Hz.
+        fold: Makes one channel of the track's: float32 `(channels, frames)` to `(1, frames)`.
 
     Raises:
         AudioFileError: if it cannot be decoded, or the file ends before its header says.
     """
-    plan = plan_excerpt(track, begin, samples, sample_rate)
-    decoded, rate = read(track.path, plan.first, plan.frames)
+    before = min(max(0, -begin), samples - 1)
+    plan = plan_excerpt(track, begin + before, samples - before, sample_rate)
+    decoded, rate = read_frames(track, plan.first, plan.frames)
     if decoded.shape[1] < plan.frames - END_TOLERANCE_SECONDS * rate:
         end = (plan.first + decoded.shape[1]) / rate
         raise AudioFileError(
             f"{track.path} is cut off: it ends at {end:.1f} s of {track.duration:.1f} s; replace "
             "it by an intact copy."
         )
-    mono = decoded.mean(axis=0, keepdims=True)
-    return cut_excerpt(mono, rate, plan.offset, samples, sample_rate)
+    waveform = cut_excerpt(fold(decoded), rate, plan.offset, samples - before, sample_rate)
+    return np.pad(waveform, (before, 0))
+
+
+def read_frames(track: Track, first: int = 0, frames: int | None = None) -> tuple[np.ndarray, int]:
+    """A stretch of a track as it is; a song's is its mixture.
+
+    Where a song has no file with its mixture, its stems are added up: those at another rate are
+    resampled, shorter ones end in silence, and ones with fewer channels are in all channels alike.
+
+    Args:
+        track: The track.
+        first: First sample of the stretch, at the track's rate.
+        frames: Its length; `None` for everything to the end. A stretch that reaches beyond the
+            end is cut off there.
+
+    Returns:
+        The waveform, float32 `(channels, frames)`, and its rate in hertz.
+
+    Raises:
+        AudioFileError: if it cannot be decoded.
+    """
+    if not isinstance(track, Song) or track.has_mixture:
+        return read(track.path, first, frames)
+    left = max(0, track.frames - first)
+    frames = left if frames is None else min(frames, left)
+    mixture = np.zeros((track.channels, frames), np.float32)
+    for stem in track.stems:
+        plan = plan_excerpt(stem, first, frames, track.sample_rate)
+        if frames and plan.first < stem.frames:
+            decoded, rate = read(stem.path, plan.first, plan.frames)
+            waveform = _cut(decoded, rate, plan.offset, frames, track.sample_rate)
+            same = len(waveform) == track.channels
+            mixture += waveform if same else mean_of_channels(waveform)
+    return mixture, track.sample_rate
 
 
 class Replacements:
     """Says, once per track, that excerpts of it are replaced by others, and when to give up."""
 
     def __init__(self):
-        self._told: set[str] = set()
+        self._told: set[Path] = set()
 
     def report(self, track: Track, attempt: int) -> None:
         """Takes note that an excerpt of a track could not be decoded.
@@ -132,14 +187,19 @@ class Replacements:
                 f"{track.path} cannot be decoded, nor could {attempt - 1} other excerpts before "
                 "it; check that the music is still there and intact."
             )
-        if track.track_id not in self._told:
-            self._told.add(track.track_id)
+        if track.path not in self._told:
+            self._told.add(track.path)
             _log.warning(
                 "%s: an excerpt cannot be decoded; others are taken in place of such.", track.path
             )
 
 
-def two_fractions(seed: int, position: int, attempt: int) -> tuple[float, float]:
-    """Two numbers in [0, 1) that depend on nothing but the arguments."""
-    digest = hashlib.blake2b(f"{seed}:{position}:{attempt}".encode(), digest_size=16).digest()
+def fractions(*identity: object) -> tuple[float, float]:
+    """Two numbers in [0, 1), as if drawn at random, that depend on nothing but the arguments.
+
+    Args:
+        identity: Numbers and words; written out they are what is hashed.
+    """
+    text = ":".join(map(str, identity))
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return tuple((int.from_bytes(half, "big") >> 11) / 2**53 for half in (digest[:8], digest[8:]))

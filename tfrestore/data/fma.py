@@ -105,7 +105,7 @@ def open_fma(folder: Path) -> Catalogue:
             folder,
             left_out,
         )
-    return Catalogue(read_tracks(entries, str(folder)), str(folder))
+    return Catalogue(read_tracks(entries, str(folder)), str(folder), has_splits=True)
 
 
 def read_rows(metadata: Path) -> list[Row]:

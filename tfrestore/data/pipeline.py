@@ -27,11 +27,12 @@ from tfrestore.data.excerpts import (
     Plan,
     Replacements,
     cut_excerpt,
+    fractions,
     plan_excerpt,
-    two_fractions,
 )
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask, waveform_gap_mask
 from tfrestore.data.shards import PreparedTrack
+from tfrestore.data.songs import with_own_files
 from tfrestore.errors import AudioFileError, UsageError
 
 
@@ -119,7 +120,7 @@ class GapExamples:
 
     def excerpts_in(self, tracks: Sequence[Track]) -> int:
         """How many excerpts the tracks hold when they are cut one after the other."""
-        return sum(self._excerpts_in_track(track) for track in tracks)
+        return sum(self._excerpts_in_track(track) for track in with_own_files(tracks))
 
     def _excerpts_in_track(self, track: Track) -> int:
         return max(1, self._samples_of(track) // self._stride())
@@ -172,7 +173,7 @@ class GapExamples:
                     "learns from music with gaps; give the folder of music."
                 )
         excerpts = batch_size // self.patches_per_excerpt
-        reader = ExcerptReader(self, tracks, seed)
+        reader = ExcerptReader(self, with_own_files(tracks), seed)
         stop = np.iinfo(np.int64).max if batches is None else (start + batches) * excerpts
         dataset = tf.data.Dataset.range(start * excerpts, stop)
         dataset = dataset.interleave(
@@ -252,7 +253,7 @@ class ExcerptReader:
             track = self.tracks[number]
             begin = (within - (int(self.ends[number - 1]) if number else 0)) * examples._stride()
         else:
-            chance, place = two_fractions(self.seed, position, attempt)
+            chance, place = fractions(self.seed, position, attempt)
             number = int(np.searchsorted(self.ends, int(chance * self.ends[-1]), side="right"))
             track = self.tracks[number]
             begin = int(place * max(1, examples._samples_of(track) - self.samples + 1))

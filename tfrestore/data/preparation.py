@@ -206,9 +206,14 @@ def _key(shard: Shard, settings: PairSettings) -> str:
         [shards.FORMAT, LEAD_SECONDS, TAIL_SECONDS, version("lameenc")],
         [settings.sample_rate, settings.kbit_per_second],
         [[each.number, each.track.track_id, *each[2:]] for each in shard.excerpts],
-        [_state(path) for path in dict.fromkeys(each.track.path for each in shard.excerpts)],
+        [_state(path) for path in _files(shard.excerpts)],
     ]
     return hashlib.blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()
+
+
+def _files(excerpts: Sequence[Excerpt]) -> list[Path]:
+    """Every file that is read for excerpts, once."""
+    return list(dict.fromkeys(path for each in excerpts for path in each.track.files))
 
 
 def _state(path: Path) -> list[int]:

@@ -97,7 +97,7 @@ class ModelsEvaluation:
     @property
     def files(self) -> list[Path]:
         """Everything that is read; a model's metadata holds the checksum of its weights."""
-        return [*self._model_files, *(track.path for track in self.tracks)]
+        return [*self._model_files, *(path for track in self.tracks for path in track.files)]
 
     @property
     def count(self) -> int:

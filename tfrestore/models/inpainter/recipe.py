@@ -27,10 +27,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrestore.audio.files import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import DAMAGED_SHARES
+from tfrestore.data.excerpts import read_frames
 from tfrestore.data.gaps import waveform_gap_mask
 from tfrestore.data.pipeline import GapExamples, PatchGeometry
 from tfrestore.metrics.keras_metrics import NRMSE, PSNR
@@ -171,7 +171,7 @@ class InpainterTrainer(keras.Model):
         """
         seconds = 5.0
         track = tracks[0]
-        waveform, rate = read(track.path, frames=int(seconds * track.sample_rate))
+        waveform, rate = read_frames(track, frames=int(seconds * track.sample_rate))
         original = resample(waveform.mean(axis=0, keepdims=True), rate, restorer.sample_rate)
         # The share is what a damaged recording may have, less than the paper's patches lose.
         kept = waveform_gap_mask(

@@ -1,0 +1,483 @@
+"""Batches of music mixed out of stems, and its MP3: what Apollo is trained on.
+
+Li & Luo, "Apollo: Band-sequence modeling for high-quality audio restoration" (ICASSP 2025): from
+MUSDB18-HQ and MoisesDB, 1 to 8 stems of different songs, excerpts of 3 s that are not silent, each
+scaled by a random gain of -10 to 10 dB, are added up; in the authors' code every other example is
+a stretch of a real mixture instead. The sum is encoded as an MP3 at a bit rate drawn from 24, 32,
+48, 64, 96 and 128 kbit/s, and both waveforms are divided by the largest magnitude in either.
+
+The stages, each a function or class of its own:
+
+1. `tfrestore.data.source_activity.SourceActivity`: where in a file something is played;
+2. `MixReader.draw`: what goes into the example of a position;
+3. `MixReader.read_part`: an excerpt of one track, in one channel, at the sample rate;
+4. `mix`: gains, and the sum;
+5. `MixReader.encode`: the sum's MP3;
+6. `rescale`: the common maximum.
+
+An example is a pure function of (seed, position), so that a run that was stopped goes on with what
+it would have seen. A stem that is silent, or cannot be decoded, is replaced by another, which
+depends on nothing else either, and named once.
+
+Where this departs from the authors' code, on purpose:
+
+- The bit rate is drawn for every example. Theirs writes what it drew back into the shared options,
+  so that each worker keeps one for a whole epoch; `bit_rate_draw="epoch"` has an epoch with a
+  single one.
+- The MP3 is aligned by the codec's own delay, to the sample. Theirs is turned by the peak of a
+  cross-correlation in a circle, and filled up with the clean signal where it is too short, which
+  shows the model its target. Here what the codec needs around an excerpt is real music.
+- Gains are any number of decibels and not whole ones, and a sum that would clip is turned down
+  before it is encoded.
+- A variable bit rate is LAME's ABR: it is the variable mode that has a bit rate to aim at.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfrestore.audio.mp3 import mp3_sample_rate
+from tfrestore.audio.resampling import resampled_length
+from tfrestore.data.catalogue import Track
+from tfrestore.data.encoded_pairs import (
+    LEAD_SECONDS,
+    TAIL_SECONDS,
+    EncodedPair,
+    encode_heard,
+    frame_length,
+    to_int16,
+)
+from tfrestore.data.excerpts import Replacements, fractions, mean_of_channels, read_excerpt
+from tfrestore.data.pair_batches import pair_batches
+from tfrestore.data.shards import PreparedTrack
+from tfrestore.data.songs import Song, Stem
+from tfrestore.data.source_activity import ActiveSources
+from tfrestore.errors import AudioFileError, UsageError
+
+#: The paper's bit rates, kbit/s.
+PAPER_BIT_RATES = (24, 32, 48, 64, 96, 128)
+
+#: The modes of an MP3's bit rate.
+BIT_RATE_MODES = ("constant", "variable")
+
+
+@dataclass(frozen=True)
+class StemMixes:
+    """Which examples are made of the tracks.
+
+    Args:
+        kbit_per_second: The MP3's bit rate, one channel; or several, of which each example has one,
+            drawn at random. Defaults to the paper's six, 24 to 128.
+        bit_rate_modes: `"constant"`, `"variable"`, or both, of which each example has one. Defaults
+            to both.
+        bit_rate_draw: `"example"`: bit rate and mode are drawn for every example. `"epoch"`: once
+            for all examples of an epoch, as in the authors' code. Defaults to `"example"`.
+        samples: Samples per excerpt. Defaults to `132300`, 3 s.
+        sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
+        stems: Least and largest number of stems that are mixed. Defaults to `(1, 8)`.
+        gain_decibels: Least and largest gain of a stem. Defaults to `(-10, 10)`.
+        mixture_share: Share of the examples that are a stretch of a real mixture. It is 0 for
+            stems without mixtures, and 1 for music without stems. Defaults to `0.5`.
+        mix_recordings: Whether recordings without stems are mixed with others as if they were
+            stems. Defaults to `False`.
+        channel_mix: `"mean"`: the mean of a recording's channels is taken. `"random"`: a weighted
+            mean of them with random weights, for every stem another. Defaults to `"mean"`.
+        examples_per_epoch: Defaults to `None`: as many as there are excerpts side by side in the
+            music. The authors take 40000.
+
+    Raises:
+        UsageError: if LAME has no such bit rate, or another argument is none of those possible.
+    """
+
+    kbit_per_second: int | Sequence[int] = PAPER_BIT_RATES
+    bit_rate_modes: str | Sequence[str] = BIT_RATE_MODES
+    bit_rate_draw: str = "example"
+    samples: int = 132300
+    sample_rate: int = 44100
+    stems: Sequence[int] = (1, 8)
+    gain_decibels: Sequence[float] = (-10.0, 10.0)
+    mixture_share: float = 0.5
+    mix_recordings: bool = False
+    channel_mix: str = "mean"
+    examples_per_epoch: int | None = None
+
+    def __post_init__(self):
+        if self.samples < 1:
+            raise UsageError(f"data.samples is {self.samples}: give at least 1.")
+        if not self.bit_rates:
+            raise UsageError("data.kbit_per_second is empty: give at least one bit rate.")
+        for rate in self.bit_rates:
+            mp3_sample_rate(self.sample_rate, 1, rate)
+        if not self.modes or set(self.modes) - set(BIT_RATE_MODES):
+            raise UsageError(
+                f"data.bit_rate_modes is {self.bit_rate_modes!r}: choose of "
+                f"{', '.join(BIT_RATE_MODES)}."
+            )
+        for name, value, possible in (
+            ("bit_rate_draw", self.bit_rate_draw, ("example", "epoch")),
+            ("channel_mix", self.channel_mix, ("mean", "random")),
+        ):
+            if value not in possible:
+                raise UsageError(f"data.{name} is {value!r}: choose one of {', '.join(possible)}.")
+        if not _is_range(self.stems, least=1):
+            raise UsageError(
+                f"data.stems is {self.stems}: give the least and the largest number, [1, 8] say."
+            )
+        if not _is_range(self.gain_decibels):
+            raise UsageError(
+                f"data.gain_decibels is {self.gain_decibels}: give the least and the largest gain, "
+                "[-10, 10] say."
+            )
+        if not 0 <= self.mixture_share <= 1:
+            raise UsageError(f"data.mixture_share is {self.mixture_share}: give 0 to 1.")
+        if self.examples_per_epoch is not None and self.examples_per_epoch < 1:
+            raise UsageError(
+                f"data.examples_per_epoch is {self.examples_per_epoch}: give at least 1."
+            )
+
+    @property
+    def bit_rates(self) -> tuple[int, ...]:
+        """The bit rates in kbit/s."""
+        rates = self.kbit_per_second
+        return (rates,) if isinstance(rates, int) else tuple(dict.fromkeys(rates))
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes of the bit rate."""
+        modes = self.bit_rate_modes
+        return (modes,) if isinstance(modes, str) else tuple(dict.fromkeys(modes))
+
+    def count(self, tracks: Sequence[Track]) -> int:
+        """The examples of an epoch."""
+        if self.examples_per_epoch is not None:
+            return self.examples_per_epoch
+        return sum(max(1, _length(track, self.sample_rate) // self.samples) for track in tracks)
+
+    def dataset(
+        self,
+        tracks: Sequence[Track],
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        batches: int | None = None,
+    ) -> tf.data.Dataset:
+        """Batches `(degraded, original)` from position `start` on.
+
+        Args:
+            tracks: Songs, stems and other recordings; at least one.
+            batch_size: Pairs per batch.
+            seed: Decides everything that is drawn.
+            start: Number of the first batch.
+            batches: How many batches; endless when `None`.
+
+        Returns:
+            A dataset of pairs of float32 `(batch_size, samples)`, sample-aligned; the largest
+            magnitude in a pair is 1, or 0 where both are silent.
+
+        Raises:
+            UsageError: if the tracks are pairs that were prepared, or the batch size is less than
+                1.
+            tf.errors.OpError: (when it is iterated) all of the music is silent, or track after
+                track cannot be decoded; `tfrestore.data.pipeline.decoding_error` makes a sentence
+                of it.
+        """
+        reader = MixReader(self, tracks, seed)
+        return pair_batches(reader.read, self.samples, batch_size, start, batches)
+
+
+class Part(NamedTuple):
+    """A track's part in a mix.
+
+    Attributes:
+        track: The track.
+        begin: First sample of its excerpt, at the examples' rate; it may be negative where the
+            track is shorter than an excerpt.
+        gain: What its samples are multiplied with.
+        channel: Between 0 and 1: which of its channels; `None` for their mean.
+    """
+
+    track: Track
+    begin: int
+    gain: float
+    channel: float | None
+
+
+class Mix(NamedTuple):
+    """What an example is made of.
+
+    Attributes:
+        parts: The tracks in it.
+        kbit_per_second: The bit rate of its MP3.
+        variable_bit_rate: Whether that is a variable one.
+        lead: How many samples are encoded in front of the excerpt.
+    """
+
+    parts: tuple[Part, ...]
+    kbit_per_second: int
+    variable_bit_rate: bool
+    lead: int
+
+
+class MixReader:
+    """Makes the pair of a position.
+
+    Args:
+        mixes: Which pairs.
+        tracks: Songs, stems and other recordings.
+        seed: Decides everything that is drawn.
+
+    Raises:
+        UsageError: if there is no track, or they are pairs that were prepared.
+    """
+
+    def __init__(self, mixes: StemMixes, tracks: Sequence[Track], seed: int):
+        if not tracks:
+            raise UsageError("there is no music to mix; give a folder of music or of stems.")
+        for track in tracks:
+            if isinstance(track, PreparedTrack):
+                raise UsageError(
+                    f"{track.settings.folder}: these are pairs of music and MP3, but this model "
+                    "learns from stems that are mixed as it goes; give the folder of music."
+                )
+        self.mixes = mixes
+        self.seed = seed
+        self.epoch_length = mixes.count(tracks)
+        self.sources = ActiveSources(tracks, mixes.samples, mixes.sample_rate)
+        self.mixtures = [track for track in tracks if not isinstance(track, Stem)]
+        #: By instrument, stems with the number of the song that they are of.
+        self.stems: dict[str, list[tuple[int, Track]]] = {}
+        for number, track in enumerate(tracks):
+            for instrument, stem in _stems_of(track, mixes.mix_recordings):
+                self.stems.setdefault(instrument, []).append((number, stem))
+        self.mixture_share = mixes.mixture_share if self.mixtures else 0.0
+        if not self.stems:
+            self.mixture_share = 1.0
+        self.tail = round(TAIL_SECONDS * mixes.sample_rate)
+        self.replacements = Replacements()
+
+    def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """The pair `(degraded, original)` of a position, float32 `(samples,)` each.
+
+        Raises:
+            AudioFileError: if all of the music is silent or cannot be decoded.
+        """
+        position = int(position)
+        for attempt in itertools.count():
+            drawn = self.draw(position, attempt)
+            excerpts = []
+            for part in drawn.parts:
+                try:
+                    excerpts.append(self.read_part(part, drawn.lead))
+                except AudioFileError:
+                    self.replacements.report(part.track, attempt + 1)
+                    break
+            else:
+                break
+        heard = mix(excerpts, [part.gain for part in drawn.parts])
+        return rescale(*self.encode(heard, drawn))
+
+    def draw(self, position: int, attempt: int = 0) -> Mix:
+        """What goes into the example of a position.
+
+        The tracks that are drawn are decoded as far as it takes to know where they are silent.
+
+        Args:
+            position: The position.
+            attempt: Another one gives another mix of the same position.
+
+        Raises:
+            AudioFileError: if all of the music is silent or cannot be decoded.
+        """
+        mixes = self.mixes
+        draw = functools.partial(fractions, self.seed, position, attempt)
+        # Neither depends on the attempt, nor on how many stems there are.
+        rate, mode = fractions(self.seed, "bit rate", self._drawn_for(position))
+        kbit_per_second = mixes.bit_rates[int(rate * len(mixes.bit_rates))]
+        is_variable = mixes.modes[int(mode * len(mixes.modes))] == "variable"
+        share, phase = draw("kind and phase")
+        # Frames of an MP3 begin anywhere in an excerpt.
+        frame = frame_length(mixes.sample_rate, kbit_per_second)
+        lead = round(LEAD_SECONDS * mixes.sample_rate) + int(phase * frame)
+        parts = [self._mixture(draw)] if share < self.mixture_share else self._stems(draw)
+        return Mix(tuple(parts), kbit_per_second, is_variable, lead)
+
+    def _drawn_for(self, position: int) -> str:
+        if self.mixes.bit_rate_draw == "epoch":
+            return f"epoch {position // self.epoch_length}"
+        return f"example {position}"
+
+    def _mixture(self, draw: Callable[..., tuple[float, float]]) -> Part:
+        """One real mixture, as loud as it is; longer ones are drawn more often."""
+        left = self.mixtures
+        for attempt in itertools.count():
+            ends = np.cumsum([track.duration for track in left])
+            place = draw("mixture", attempt)[0] * ends[-1]
+            number = min(int(np.searchsorted(ends, place, side="right")), len(left) - 1)
+            if part := self._part(left[number], 1.0, draw, f"mixture {attempt}"):
+                return part
+            left = [*left[:number], *left[number + 1 :]]
+            if not left:
+                raise _nothing_to_hear(self.mixtures)
+
+    def _stems(self, draw: Callable[..., tuple[float, float]]) -> list[Part]:
+        """Stems of different songs: first which instrument, then which of its stems."""
+        (least, largest), (quietest, loudest) = self.mixes.stems, self.mixes.gain_decibels
+        wanted = least + int(draw("number of stems")[0] * (largest - least + 1))
+        parts, songs, useless = [], set(), set()
+        attempt = 0
+        while len(parts) < wanted and (left := self._stems_without(songs, useless)):
+            instrument, which = draw("stem", attempt)
+            stems = left[int(instrument * len(left))]
+            song, stem = stems[int(which * len(stems))]
+            gain = quietest + draw("gain", len(parts))[0] * (loudest - quietest)
+            part = self._part(stem, 10 ** (gain / 20), draw, f"stem {attempt}")
+            if part:
+                parts.append(part)
+                songs.add(song)
+            else:
+                useless.add(stem.path)
+            attempt += 1
+        if not parts:
+            raise _nothing_to_hear([stem for stems in self.stems.values() for _, stem in stems])
+        return parts
+
+    def _stems_without(self, songs: set[int], useless: set[Path]) -> list[list[tuple[int, Track]]]:
+        """By instrument, the stems that are still to be had."""
+        found = (
+            [each for each in stems if each[0] not in songs and each[1].path not in useless]
+            for stems in self.stems.values()
+        )
+        return [stems for stems in found if stems]
+
+    def _part(
+        self, track: Track, gain: float, draw: Callable[..., tuple[float, float]], name: str
+    ) -> Part | None:
+        """A track's part, with an excerpt that is not silent; `None` if it has none."""
+        begins = self.sources.begins(track)
+        if not len(begins):
+            return None
+        samples = self.mixes.samples
+        which, jitter = draw("begin", name)
+        # Between two of the beginnings that were looked at is as good as at them.
+        begin = int(begins[int(which * len(begins))] + jitter * self.sources.activity.chunk)
+        room = _length(track, self.mixes.sample_rate) - samples
+        begin = min(begin, room) if room >= 0 else int(jitter * (room - 1))
+        channel = draw("channel", name)[0] if self.mixes.channel_mix == "random" else None
+        return Part(track, begin, gain, channel)
+
+    def read_part(self, part: Part, lead: int) -> np.ndarray:
+        """The excerpt of a part with what is in front of it and behind it, not yet scaled.
+
+        Args:
+            part: The part.
+            lead: Samples in front of the excerpt.
+
+        Returns:
+            float32 `(lead + samples + tail,)`.
+
+        Raises:
+            AudioFileError: if it cannot be decoded.
+        """
+        mixes = self.mixes
+        fold = mean_of_channels
+        if part.channel is not None:
+            fold = functools.partial(weighted_channels, weight=part.channel)
+        length = lead + mixes.samples + self.tail
+        return read_excerpt(part.track, part.begin - lead, length, mixes.sample_rate, fold)
+
+    def encode(self, heard: np.ndarray, drawn: Mix) -> tuple[np.ndarray, np.ndarray]:
+        """The MP3 of a sum, decoded again, and what the encoder heard: without lead and tail.
+
+        Args:
+            heard: float32 `(lead + samples + tail,)`, at most full scale.
+            drawn: Which MP3, and the lead.
+
+        Returns:
+            `(degraded, original)`, float32 `(samples,)` each, sample-aligned.
+        """
+        rate, kbit_per_second = self.mixes.sample_rate, drawn.kbit_per_second
+        steps = to_int16(heard)
+        mp3 = encode_heard(steps, drawn.lead, rate, kbit_per_second, drawn.variable_bit_rate)
+        original = steps[drawn.lead :][: self.mixes.samples]
+        return EncodedPair(original, {kbit_per_second: mp3}).decode(kbit_per_second, rate)
+
+
+def mix(excerpts: Sequence[np.ndarray], gains: Sequence[float]) -> np.ndarray:
+    """The sum of excerpts, turned down where it would be beyond full scale.
+
+    Args:
+        excerpts: At least one, float32 `(samples,)` each.
+        gains: What each is multiplied with.
+
+    Returns:
+        float32 `(samples,)`, of magnitude 1 at most.
+    """
+    total = np.zeros_like(excerpts[0])
+    for excerpt, gain in zip(excerpts, gains, strict=True):
+        total += np.float32(gain) * excerpt
+    return total / max(1.0, np.abs(total).max(initial=0.0))
+
+
+def rescale(degraded: np.ndarray, original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both divided by the largest magnitude in either, which becomes 1; silence stays silence.
+
+    Args:
+        degraded: float32 `(samples,)`.
+        original: float32 `(samples,)`.
+    """
+    largest = max(np.abs(degraded).max(initial=0.0), np.abs(original).max(initial=0.0))
+    return (degraded / largest, original / largest) if largest else (degraded, original)
+
+
+def weighted_channels(waveform: np.ndarray, weight: float) -> np.ndarray:
+    """Folds channels to one: the first and the last for weights 0 and 1, and mixes between them.
+
+    Args:
+        waveform: float32 `(channels, samples)`.
+        weight: Between 0 and 1. Of stereo it is the share of the right channel.
+
+    Returns:
+        float32 `(1, samples)`.
+    """
+    place = weight * (len(waveform) - 1)
+    first = int(place)
+    second = min(first + 1, len(waveform) - 1)
+    share = np.float32(place - first)
+    return (1 - share) * waveform[[first]] + share * waveform[[second]]
+
+
+def _stems_of(track: Track, mix_recordings: bool) -> list[tuple[str, Track]]:
+    """What of a track can be mixed with stems of others, with its instrument."""
+    if isinstance(track, Song):
+        return [(stem.instrument, stem) for stem in track.stems]
+    if isinstance(track, Stem):
+        return [(track.instrument, track)]
+    return [("recording", track)] if mix_recordings else []
+
+
+def _length(track: Track, sample_rate: int) -> int:
+    return resampled_length(track.frames, track.sample_rate, sample_rate)
+
+
+def _is_range(numbers: Sequence[float], least: float = -math.inf) -> bool:
+    try:
+        lowest, highest = numbers
+    except (TypeError, ValueError):
+        return False
+    return least <= lowest <= highest < math.inf
+
+
+def _nothing_to_hear(tracks: Sequence[Track]) -> AudioFileError:
+    return AudioFileError(
+        f"{tracks[0].path}: nothing can be heard in it, nor in any of the other {len(tracks) - 1} "
+        "recordings; check that the music is still there and intact."
+    )
