@@ -1,0 +1,334 @@
+"""The local server as a process, over its ports."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.server import main
+from tests.serving.conftest import free_port, running_server, save_toy
+
+
+class Client:
+    """TensorFlow Serving's own stubs."""
+
+    def __init__(self, server):
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
+
+    def predict(self, signature="", outputs=(), model="toy", version=None, label=None, **inputs):
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        request.model_spec.name = model
+        request.model_spec.signature_name = signature
+        if version is not None:
+            request.model_spec.version.value = version
+        if label is not None:
+            request.model_spec.version_label = label
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(
+                value
+                if isinstance(value, tf.make_tensor_proto(0).__class__)
+                else tf.make_tensor_proto(value)
+            )
+        return self.prediction.Predict(request, timeout=60)
+
+    def half_plus(self, **spec):
+        answer = self.predict(x=np.float32([1]), **spec)
+        return tf.make_ndarray(answer.outputs["y"]).tolist(), answer.model_spec.version.value
+
+
+@pytest.fixture(scope="module")
+def repository(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("repository") / "toy"
+    shutil.copytree(toy, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    with running_server("--model_name=toy", f"--model_base_path={repository}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server)
+
+
+def rest(server, path, body=None, method=None):
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
+    connection.request(method or ("POST" if body else "GET"), path, body)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def test_predict_answers_every_dtype_and_names_who_answered(client):
+    answer = client.predict("named", a=np.float32([[1, 2], [3, 4]]), b=np.int32([5, 6]))
+    spec = answer.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("toy", 1, "named")
+    assert tf.make_ndarray(answer.outputs["total"]).tolist() == [8, 13]
+    assert tf.make_ndarray(answer.outputs["double"]).dtype == np.int32
+    texts = client.predict("strings", text=[b"\0\xff", b""]).outputs["same_bytes"]
+    assert tf.make_ndarray(texts).tolist() == [b"\0\xff", b""]
+    (only,) = client.predict("strings", ["same"], text=[b"x"]).outputs
+    assert only == "same"
+    # The form in which other languages write: values one by one, one for all of them.
+    typed = tf.make_tensor_proto(0.0)
+    typed.tensor_shape.dim.add(size=3)
+    typed.ClearField("tensor_content")
+    typed.float_val[:] = [4.0]
+    assert tf.make_ndarray(client.predict(x=typed).outputs["y"]).tolist() == [5, 5, 5]
+
+
+def claims_a_gibibyte():
+    proto = tf.make_tensor_proto(np.float32([1]))
+    proto.ClearField("tensor_content")
+    proto.float_val[:] = [1.0]
+    proto.tensor_shape.dim[0].size = 2**28
+    return proto
+
+
+def cut_off():
+    proto = tf.make_tensor_proto(np.float32([1, 2]))
+    proto.tensor_content = proto.tensor_content[:7]
+    return proto
+
+
+def of_shape(size):
+    proto = tf.make_tensor_proto(np.float32([1, 2]))
+    proto.tensor_shape.dim[0].size = size
+    return proto
+
+
+X = np.float32([1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ({"model": "who", "x": X}, "NOT_FOUND", "Servable not found for request: Latest(who)"),
+        ({"version": 7, "x": X}, "NOT_FOUND", "Servable not found for request: Specific(toy, 7)"),
+        ({"label": "no", "x": X}, "INVALID_ARGUMENT", "Unrecognized servable version label: no"),
+        ({"model": "", "x": X}, "INVALID_ARGUMENT", "no name"),
+        ({"signature": "no", "x": X}, "FAILED_PRECONDITION", 'signature key "no" not found.'),
+        ({"z": X}, "INVALID_ARGUMENT", "input tensor alias not found in signature: z."),
+        ({}, "INVALID_ARGUMENT", "input size does not match signature: 0!=1"),
+        ({"x": X, "z": X}, "INVALID_ARGUMENT", "Sent extra: {z}"),
+        ({"x": [1]}, "INVALID_ARGUMENT", "Expects arg[0] to be float but int32 is provided"),
+        ({"x": X[None]}, "INVALID_ARGUMENT", "not compatible with [None]"),
+        ({"x": X, "outputs": ["z"]}, "INVALID_ARGUMENT", "output tensor alias not found"),
+        ({"x": X, "outputs": ["y", "y"]}, "INVALID_ARGUMENT", "duplicate output tensor alias: y"),
+        ({"signature": "picky", "x": -X}, "INVALID_ARGUMENT", "x must not be negative"),
+        ({"x": claims_a_gibibyte()}, "RESOURCE_EXHAUSTED", "requests are limited to"),
+        ({"x": cut_off()}, "INVALID_ARGUMENT", "tensor parsing error: x"),
+        ({"x": of_shape(-1)}, "INVALID_ARGUMENT", "tensor parsing error: x"),
+        ({"x": of_shape(3)}, "INVALID_ARGUMENT", "tensor parsing error: x"),
+    ],
+)
+def test_what_cannot_be_answered_has_tensorflow_servings_code_and_words(
+    client, arguments, code, said
+):
+    with pytest.raises(grpc.RpcError) as error:
+        client.predict(**arguments)
+    assert error.value.code().name == code
+    assert said in error.value.details()
+
+
+def test_status_and_metadata_over_grpc(client):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "toy"
+    (status,) = client.models.GetModelStatus(request).model_version_status
+    assert (status.version, status.state, status.status.error_code) == (1, 30, 0)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "toy"
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    client.prediction.GetModelMetadata(request).metadata["signature_def"].Unpack(signatures)
+    assert set(signatures.signature_def["named"].inputs) == {"a", "b"}
+    for wrong in ({"metadata_field": ["weights"]}, {}):
+        request = get_model_metadata_pb2.GetModelMetadataRequest(**wrong)
+        request.model_spec.name = "toy"
+        with pytest.raises(grpc.RpcError) as error:
+            client.prediction.GetModelMetadata(request)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_garbage_on_either_port_harms_nobody(client, server):
+    call = client.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    for garbage in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", os.urandom(1000)):
+        with pytest.raises(grpc.RpcError):
+            call(garbage, timeout=30)
+    for text in (b"\0" * 100, b"POST /v1/models/toy:predict HTTP/1.1\r\n", b"\x16\x03\x01"):
+        with socket.create_connection(("127.0.0.1", server.rest_port)) as connection:
+            connection.sendall(text)
+    assert client.half_plus()[0] == [3.5]
+
+
+def test_a_client_that_hangs_leaves_or_promises_a_gibibyte_keeps_nobody_waiting(client, server):
+    head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.rest_port)) as hanging:
+        hanging.sendall(head % 100 + b'{"inputs"')
+        with socket.create_connection(("127.0.0.1", server.rest_port)) as leaving:
+            leaving.sendall(head % 16 + b'{"inputs"')
+        with socket.create_connection(("127.0.0.1", server.rest_port)) as greedy:
+            greedy.sendall(head % 2**30)
+            assert b" 413 " in greedy.recv(100)
+        assert rest(server, "/v1/models/toy:predict", '{"inputs": [1]}') == (
+            200,
+            {"outputs": [3.5]},
+        )
+        assert client.half_plus()[0] == [3.5]
+
+
+def test_a_deadline_is_kept(client):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "slow"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([300])))
+    with pytest.raises(grpc.RpcError) as error:
+        client.prediction.Predict(request, timeout=0.05)
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_versions_change_without_a_request_being_dropped_and_garbage_changes_nothing(
+    repository, server, client
+):
+    answers, failures, stopped = [], [], threading.Event()
+
+    def ask():
+        mine = Client(server)
+        while not stopped.is_set():
+            try:
+                answers.append(mine.half_plus())
+                status, document = rest(server, "/v1/models/toy:predict", '{"inputs": [1]}')
+                assert (status, *document) == (200, "outputs")
+            except Exception as error:  # noqa: BLE001
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        beside = save_toy(repository / ".partial", 10.0)
+        os.replace(beside, repository / "2")
+        server.wait_for("version 1 of toy is no longer served")
+        (repository / "3").mkdir()
+        (repository / "3/saved_model.pb").write_bytes(b"no model")
+        server.wait_for("version 3 of toy cannot be loaded")
+        # The folder of what is served is replaced, and then all of them are gone.
+        (repository / "2/saved_model.pb").write_bytes(b"no model either")
+        shutil.rmtree(repository / "3")
+        server.wait_for("version 2 of toy has changed on the disk")
+        shutil.rmtree(repository)
+        server.wait_for("no version of toy found")
+        time.sleep(0.3)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert {version for _, version in answers} == {1, 2}
+    assert {tuple(value) for value, _ in answers} == {(3.5,), (10.5,)}
+    assert client.half_plus() == ([10.5], 2)
+    status, document = rest(server, "/v1/models/toy")
+    states = {each["version"]: each["state"] for each in document["model_version_status"]}
+    assert states["2"] == "AVAILABLE" and states["1"] == states["3"] == "END"
+    assert "served on" in server.wait_for("no version of toy found")
+
+
+def test_another_configuration_brings_models_policies_and_labels(toy, tmp_path, server, client):
+    other = save_toy(tmp_path / "other/4", 7.0).parent
+    save_toy(other / "5", 8.0)
+    request = model_management_pb2.ReloadConfigRequest()
+    first = request.config.model_config_list.config.add(name="other", base_path=str(other))
+    first.model_version_policy.specific.versions.extend([4, 5])
+    first.version_labels["canary"] = 5
+    request.config.model_config_list.config.add(name="toy", base_path=str(toy))
+    assert client.models.HandleReloadConfigRequest(request).status.error_code == 0
+    assert client.half_plus(model="other", label="canary") == ([8.5], 5)
+    assert client.half_plus(model="other", version=4) == ([7.5], 4)
+    # What cannot be served is refused, and the rest goes on.
+    wrong = model_management_pb2.ReloadConfigRequest()
+    wrong.config.model_config_list.config.add(name="no", base_path=str(tmp_path / "nothing"))
+    with pytest.raises(grpc.RpcError) as error:
+        client.models.HandleReloadConfigRequest(wrong)
+    assert "did not become available" in error.value.details()
+    first.version_labels["next"] = 6
+    with pytest.raises(grpc.RpcError) as error:
+        client.models.HandleReloadConfigRequest(request)
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert client.half_plus(model="other", version=4) == ([7.5], 4)
+    with pytest.raises(grpc.RpcError):
+        client.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
+
+
+def test_asked_to_end_it_finishes_what_runs_and_leaves_with_zero(server):
+    # The last test of the module's server.
+    client, answers = Client(server), []
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "slow"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([400])))
+    thread = threading.Thread(target=lambda: answers.append(client.prediction.Predict(request)))
+    thread.start()
+    time.sleep(0.3)
+    assert server.stop(signal.SIGTERM) == 0
+    thread.join()
+    assert tf.make_ndarray(answers[0].outputs["y"]).tolist() == [400]
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+# What keeps it from starting.
+
+
+@pytest.mark.parametrize("which", ["--port", "--rest_api_port"])
+def test_a_port_in_use_is_one_line(toy, which, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = {"--port": 0, "--rest_api_port": 0, which: taken.getsockname()[1]}
+        options = [f"{name}={number}" for name, number in ports.items()]
+        assert main([*options, f"--model_base_path={toy}"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{which}: 127.0.0.1:{ports[which]} cannot be listened at" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ([], 2, "give --model_base_path or --model_config_file"),
+        (["--model_base_path=x", "--model_config_file=y"], 2, "and not both"),
+        (["--model_config_file=missing"], 2, "missing: cannot be read"),
+        (["--model_base_path=x", "--port=0", "--rest_api_port=0"], 2, "nobody could ask"),
+        (["--model_base_path=x", "--batching_parameters_file=y"], 2, "without --enable_batching"),
+        (["--model_base_path=x", "--port=70000"], 2, "not a port"),
+        (["--model_base_path=x", "--enable_batching=maybe"], 2, "neither true nor false"),
+        (["--model_base_path=x", "--model_name="], 2, "needs a name"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(options, code, said, capsys):
+    assert main(options) == code
+    captured = capsys.readouterr().err
+    assert said in captured and captured.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_loaded_at_the_start_is_one_line(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
+    ports = [f"--port={free_port()}", f"--rest_api_port={free_port()}"]
+    assert main([f"--model_base_path={tmp_path}", *ports]) == 1
+    assert "failed to start: default: " in capsys.readouterr().err
