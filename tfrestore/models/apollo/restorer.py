@@ -1,9 +1,10 @@
-"""How Apollo is used: waveform in, waveform out.
+"""How Apollo is used: waveform in, waveform out, in blocks of a few frames.
 
-The network itself takes and returns waveforms; what is added here is how recordings are cut. A
-frame's result depends on `frames_before` frames before it and `frames_after` behind it, 54 each in
-the paper's size, and on nothing else; so with that much context, and one window more, chunks are
-what the whole recording gives.
+The network itself takes and returns waveforms. What is added here is that it is run over a few
+frames at a time, with what its convolutions along time need of earlier frames carried on: the
+result is that of the whole, but all that is computed for a block stays in the processor's cache,
+and memory does not grow with the length. (The paper's network on two cores takes about twice as
+long frame by frame of a whole recording, where every map goes through memory.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from keras import ops
 
 from tfrestore.models.apollo.network import Apollo
 from tfrestore.restorer import Restorer
+
+#: Frames of all waveforms together that are put through the network at once.
+BLOCK_FRAMES = 32
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -45,7 +49,42 @@ class ApolloRestorer(Restorer):
 
     def call(self, waveform):
         """See the class."""
-        return self.network(ops.cast(waveform, "float32"), training=False)
+        waveform = ops.cast(waveform, "float32")
+        if keras.backend.backend() != "tensorflow":
+            return self.network(waveform, training=False)
+        restored = self._restore_in_blocks(self.network.stft(waveform))
+        return self.network.inverse_stft(restored, samples=ops.shape(waveform)[1])
+
+    def _restore_in_blocks(self, spectrum):
+        """`network.restore_spectrum`, which it equals, in TensorFlow's loop."""
+        import tensorflow as tf
+
+        batch, frames = tf.unstack(tf.shape(spectrum[0])[:2])
+        block = tf.maximum(1, BLOCK_FRAMES // batch)
+        blocks = -(-frames // block)
+        state = self.network.start(batch)
+        restored = tf.TensorArray(
+            tf.float32, blocks, infer_shape=False, element_shape=[None, None, None]
+        )
+
+        def step(number, state, restored):
+            start = number * block
+            # Whole numbers of frames come out later than they go in, so the length varies.
+            part = tuple(part[:, start : start + block] for part in spectrum)
+            part, state = self.network.advance(part, state, final=number + 1 == blocks)
+            part = tf.concat(part, axis=-1)
+            return number + 1, state, restored.write(number, tf.transpose(part, (1, 0, 2)))
+
+        shapes = tuple(tf.TensorShape([None, None, *tensor.shape[2:]]) for tensor in state)
+        *_, restored = tf.while_loop(
+            lambda number, *_: number < blocks,
+            step,
+            (0, state, restored),
+            shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None)),
+            # Iterations that overlap would need the cache twice.
+            parallel_iterations=1,
+        )
+        return tf.split(tf.transpose(restored.concat(), (1, 0, 2)), 2, axis=-1)
 
     def get_config(self):
         """The constructor's arguments."""
