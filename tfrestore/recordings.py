@@ -1,8 +1,8 @@
-"""Whole recordings through a model that restores windows of one length, wherever it runs.
+"""Whole recordings through a model that restores windows, wherever it runs.
 
-Recordings of any rate, length and number of channels are cut into chunks of one constant shape with
-real neighbours as context, so that memory does not grow. `tfrestore.restorer.Restorer` does this
-with the network in this process, `serving.client` with one behind a server.
+Recordings of any rate, length and number of channels are cut into chunks of one length with real
+neighbours as context, so that memory does not grow. `tfrestore.restorer.Restorer` does this with
+the network in this process, `serving.client` with one behind a server.
 
 What is resampled is never the recording but the correction, restored minus input: a model that
 works at 16 kHz adds what it has to say to a 44.1 kHz recording, whose content above 8 kHz stays.
@@ -57,6 +57,10 @@ class RecordingRestorer:
     #: Whether lost stretches may be named by the caller; they arrive as NaN samples.
     accepts_gaps = False
 
+    #: Whether a recording goes on as its reflection beyond its ends; a model that has its own way
+    #: with ends gets less there.
+    reflects_ends = True
+
     #: Windows that are restored at the same time, each in a thread of its own.
     concurrent_windows = 1
 
@@ -85,10 +89,18 @@ class RecordingRestorer:
         """How recordings are cut for this model."""
         grid = self.grid_samples
         chunk = max(1, round(self.chunk_seconds * self.sample_rate / grid)) * grid
-        return ChunkPlan(chunk_samples=chunk, context_samples=self.context_samples)
+        return ChunkPlan(
+            chunk_samples=chunk,
+            context_samples=self.context_samples,
+            grid_samples=grid,
+            reflect=self.reflects_ends,
+        )
 
     def restore_window(self, waveform: np.ndarray, *noise: np.ndarray) -> np.ndarray:
-        """Restores windows, float32 `(channels, chunk_plan.window_samples)`, to the same shape.
+        """Restores windows, float32 `(channels, samples)`, to the same shape.
+
+        All of a recording are `chunk_plan.window_samples` long but the last, which is shorter by a
+        multiple of `grid_samples`, and without `reflects_ends` the first.
 
         What is returned for the outer `context_samples` does not count. Lost samples are NaN where
         the model `accepts_gaps`; one that can restore in several ways gets noise

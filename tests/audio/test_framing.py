@@ -269,3 +269,50 @@ def test_what_goes_wrong_in_one_of_several_threads_comes_out_in_its_place():
         for block in blocks:
             got.append(block)
     assert np.concatenate(got, axis=1).shape == (1, 30)
+
+
+@few
+@given(
+    samples=st.integers(1, 300),
+    sizes=block_sizes,
+    chunk=st.integers(1, 9),
+    context=st.integers(0, 12),
+    grid=st.integers(1, 8),
+    batch=st.integers(1, 3),
+    reflect=st.booleans(),
+)
+def test_the_last_chunk_is_as_long_as_what_is_left_on_the_grid(
+    samples, sizes, chunk, context, grid, batch, reflect
+):
+    chunk, context = chunk * grid, context * grid
+    waveform, lengths = noise(2, samples), []
+
+    def identity(rows):
+        assert rows.shape[0] == batch
+        lengths.append(rows.shape[1])
+        return rows
+
+    plan = ChunkPlan(chunk, context, batch, grid, reflect)
+    out = joined(process_in_chunks(cut(waveform, sizes), identity, plan, 2), 2)
+    np.testing.assert_array_equal(out, waveform)
+    last = -(-((samples - 1) % chunk + 1) // grid) * grid
+    if reflect:
+        assert set(lengths) <= {chunk + 2 * context, last + 2 * context}
+        assert lengths[-1] == last + 2 * context
+    else:
+        starts = range(0, samples, chunk)
+        expected = {
+            min(samples, start + chunk + context) - max(0, start - context) for start in starts
+        }
+        # The last chunk's own length on the grid may reach beyond the stream's end.
+        assert set(lengths) == expected
+        assert max(lengths) <= samples
+
+
+def test_without_reflection_the_process_sees_the_stream_and_nothing_else():
+    waveform, seen = noise(1, 100), []
+    plan = ChunkPlan(40, 15, grid_samples=5, reflect=False)
+    for _ in process_in_chunks([waveform], lambda rows: seen.append(rows) or rows, plan, 1):
+        pass
+    for rows, (first, last) in zip(seen, [(0, 55), (25, 95), (65, 100)], strict=True):
+        np.testing.assert_array_equal(rows, waveform[:, first:last])

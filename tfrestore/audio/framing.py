@@ -1,4 +1,4 @@
-"""Long waveforms in pieces of one constant shape, and back into one, in constant memory.
+"""Long waveforms in pieces of one length, and back into one, in constant memory.
 
 `process_in_chunks` cuts a stream into chunks, gives each its real neighbours as context, and throws
 away what the process says about the context. It is not cross-faded: that would only hide how far
@@ -8,7 +8,7 @@ weights.
 
 Both are transparent (an identity process gives back the stream, first and last sample included),
 put chunks on a fixed grid, so that the result does not depend on the blocks in which the stream
-arrives, and call the process with one shape only, so that a TensorFlow function is traced once.
+arrives, and call the process with one shape only, but for what a `ChunkPlan` makes shorter.
 """
 
 from __future__ import annotations
@@ -31,16 +31,23 @@ class ChunkPlan:
         chunk_samples: Samples that are kept of each window, 1 or more.
         context_samples: Samples on either side that the process sees and that are then thrown away.
         batch_size: Rows (a channel of a chunk is one) that the process gets at once.
+        grid_samples: What the length of the last chunk, which may hold less than others, is a
+            multiple of; `None` for a last chunk like the others.
+        reflect: Whether windows reach beyond the stream's ends, where it is reflected. Otherwise
+            they are cut there: by the context and the process's own ideas of an end.
     """
 
     chunk_samples: int
     context_samples: int
     batch_size: int = 1
+    grid_samples: int | None = None
+    reflect: bool = True
 
     def __post_init__(self) -> None:
-        if self.chunk_samples < 1 or self.context_samples < 0 or self.batch_size < 1:
+        positive = (self.chunk_samples, self.batch_size, self.grid_samples or 1)
+        if min(positive) < 1 or self.context_samples < 0:
             raise ValueError(
-                "A chunk and a batch hold at least one, a context at least zero samples; "
+                "A chunk, a batch and a grid hold at least one, a context at least zero samples; "
                 f"received {self}."
             )
 
@@ -61,14 +68,15 @@ def process_in_chunks(
 
     Chunk `k` begins at sample `k * chunk_samples`. Before the stream's first sample and behind its
     last, the context is the stream reflected about that sample (as often as it takes where the
-    stream is shorter than the context).
+    stream is shorter than the context), or there is none if the plan says so.
 
     Args:
         blocks: The stream: arrays of shape `(channels, any number)`, one after the other.
-        process: Takes float32 of shape `(plan.batch_size, plan.window_samples)` and returns the
-            same shape. Rows are the channels of a chunk, then those of the next; the last batch is
-            filled up with silence.
-        plan: Lengths of chunk and context, and the batch size.
+        process: Takes float32 of shape `(plan.batch_size, plan.window_samples)`, less at the
+            stream's ends where the plan says so, and returns the same shape. Rows are the channels
+            of a chunk, then those of the next; the last batch of a length is filled up with
+            silence.
+        plan: How the stream is cut.
         channels: Number of channels of the stream.
         concurrent_batches: Calls of the process that may run at the same time, each in a thread of
             its own where it is more than one; so many batches are held in memory.
@@ -80,12 +88,18 @@ def process_in_chunks(
     Raises:
         ValueError: A block or what the process returns has the wrong shape.
     """
-    context = plan.context_samples
     windows = _windows(
-        blocks, channels, plan.window_samples, plan.chunk_samples, lead=context, kept_from=context
+        blocks,
+        channels,
+        plan.window_samples,
+        plan.chunk_samples,
+        lead=plan.context_samples,
+        kept_from=plan.context_samples,
+        grid_samples=plan.grid_samples,
+        reflect=plan.reflect,
     )
     for window, kept in _in_batches(windows, process, plan.batch_size, concurrent_batches):
-        yield window[:, context : context + kept]
+        yield window[:, kept]
 
 
 def overlap_add_in_windows(
@@ -129,8 +143,8 @@ def overlap_add_in_windows(
     second_half = np.zeros((channels, hop), np.float32)
     windows = _windows(blocks, channels, window_samples, hop, lead=hop, kept_from=0)
     for window, kept in _in_batches(windows, process, batch_size):
-        if kept:
-            yield (second_half + rise * window[:, :hop])[:, :kept]
+        if kept.stop:
+            yield (second_half + rise * window[:, :hop])[:, : kept.stop]
         second_half = fall * window[:, hop:]
 
 
@@ -141,12 +155,25 @@ def _windows(
     hop: int,
     lead: int,
     kept_from: int,
-) -> Iterator[tuple[np.ndarray, int]]:
+    grid_samples: int | None = None,
+    reflect: bool = True,
+) -> Iterator[tuple[np.ndarray, slice]]:
     """Cuts a stream into windows that begin `hop` apart, the first `lead` before the stream.
 
-    Yields each window and how many of its `hop` samples from `kept_from` on lie inside the stream.
+    Yields each window and which of its samples to keep: of the `hop` samples from `kept_from` on
+    those inside the stream. Where these are fewer, the window is shorter by as many multiples of
+    `grid_samples`; without `reflect` so is one that reaches beyond the stream.
     """
     buffer = _WindowBuffer(channels, window_samples, start=-lead)
+
+    def window() -> tuple[np.ndarray, slice]:
+        kept = buffer.kept(kept_from, hop)
+        length = window_samples
+        if grid_samples:
+            length -= (hop - kept) // grid_samples * grid_samples
+        first, last = (0, length) if reflect else buffer.inside_stream(length)
+        return buffer.window()[:, first:last], slice(kept_from - first, kept_from - first + kept)
+
     for block in blocks:
         if block.ndim != 2 or block.shape[0] != channels:
             raise ValueError(
@@ -156,10 +183,10 @@ def _windows(
         while taken < block.shape[1]:
             taken += buffer.append(block[:, taken:])
             if buffer.is_full:
-                yield buffer.window(), buffer.kept(kept_from, hop)
+                yield window()
                 buffer.advance(hop)
     while buffer.start + kept_from < buffer.end:
-        yield buffer.window(), buffer.kept(kept_from, hop)
+        yield window()
         buffer.advance(hop)
 
 
@@ -197,6 +224,10 @@ class _WindowBuffer:
             return self._samples.copy()
         return self._samples[:, _reflected(offset, self._samples.shape[1], filled)]
 
+    def inside_stream(self, length: int) -> tuple[int, int]:
+        """Which of the window's first `length` samples are the stream's."""
+        return max(0, -self.start), min(length, self.end - self.start)
+
     def kept(self, kept_from: int, hop: int) -> int:
         first = self.start + kept_from
         return max(0, min(self.end, first + hop) - max(0, first))
@@ -217,14 +248,14 @@ def _reflected(offset: int, count: int, length: int) -> np.ndarray:
 
 
 def _in_batches(
-    windows: Iterable[tuple[np.ndarray, int]],
+    windows: Iterable[tuple[np.ndarray, slice]],
     process: Process,
     batch_size: int,
     concurrent_batches: int = 1,
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[tuple[np.ndarray, slice]]:
     """Puts the rows of the windows through `process`, `batch_size` at once, and keeps the order."""
     # A window waits here until each of its rows has been through the process.
-    waiting: deque[tuple[np.ndarray, int]] = deque()
+    waiting: deque[tuple[np.ndarray, slice]] = deque()
     running: deque[Future] = deque()
     rows: list[np.ndarray] = []
     executor = ThreadPoolExecutor(concurrent_batches) if concurrent_batches > 1 else None
@@ -235,13 +266,16 @@ def _in_batches(
         else:
             running.append(executor.submit(_process_in_place, rows, process, batch_size))
 
-    def finished() -> Iterator[tuple[np.ndarray, int]]:
+    def finished() -> Iterator[tuple[np.ndarray, slice]]:
         unfinished_rows = len(rows) + len(running) * batch_size
         while waiting and len(waiting) * len(waiting[0][0]) > unfinished_rows:
             yield waiting.popleft()
 
     try:
         for window, kept in windows:
+            if rows and len(rows[0]) != window.shape[1]:
+                start(rows)
+                rows = []
             waiting.append((window, kept))
             for row in window:
                 rows.append(row)

@@ -24,23 +24,35 @@ class ApolloRestorer(Restorer):
     """Restores what a lossy encoder took, with a trained `Apollo`.
 
     Takes waveforms `(batch, samples)` at `sample_rate`, of any length from one sample on, and
-    returns the same shape.
+    returns the same shape. Digital silence stays silence, frame by frame; the network itself, which
+    knows a band's level by its logarithm only, might make something of it.
 
     Args:
         network: the `Apollo`.
         sample_rate: int. Hz. Defaults to the paper's `44100`.
+        chunk_seconds: float. How much of a recording is restored in one call, context not counted.
+            Defaults to `30.0`.
     """
 
     default_degradation = "mp3:32"
 
-    def __init__(self, network: Apollo, sample_rate: int = 44100, **kwargs):
-        super().__init__(network, sample_rate=sample_rate, **kwargs)
+    # The network's own transform reflects the first and the last half frame.
+    reflects_ends = False
+
+    def __init__(
+        self, network: Apollo, sample_rate: int = 44100, chunk_seconds: float = 30.0, **kwargs
+    ):
+        super().__init__(network, sample_rate=sample_rate, chunk_seconds=chunk_seconds, **kwargs)
 
     @property
     def context_samples(self) -> int:
-        """What the network sees to either side of a frame, and a frame of a sample."""
+        """How far from an end that is not the recording's the result differs, not at all beyond.
+
+        A sample depends on the two frames it lies in, these on the frames that the network's
+        convolutions see, and the outermost of a window's frames is not the recording's.
+        """
         frames = max(self.network.frames_before, self.network.frames_after)
-        return (frames + 2) * self.grid_samples
+        return (frames + 1) * self.grid_samples
 
     @property
     def grid_samples(self) -> int:
@@ -50,9 +62,11 @@ class ApolloRestorer(Restorer):
     def call(self, waveform):
         """See the class."""
         waveform = ops.cast(waveform, "float32")
-        if keras.backend.backend() != "tensorflow":
-            return self.network(waveform, training=False)
-        restored = self._restore_in_blocks(self.network.stft(waveform))
+        spectrum = self.network.stft(waveform)
+        in_blocks = keras.backend.backend() == "tensorflow"
+        restore = self._restore_in_blocks if in_blocks else self.network.restore_spectrum
+        sounding = ops.any(ops.not_equal(ops.stack(spectrum, axis=-1), 0.0), (2, 3), keepdims=True)
+        restored = [ops.where(sounding[..., 0], part, 0.0) for part in restore(spectrum)]
         return self.network.inverse_stft(restored, samples=ops.shape(waveform)[1])
 
     def _restore_in_blocks(self, spectrum):
