@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,10 @@ SPLIT_FOLDERS = {
 }
 
 #: What may stand in front of a folder, with a colon, to say what it is.
-KINDS = ("folder", "fma", "musdb", "moisesdb", "stems")
+KINDS = ("folder", "fma", "musdb", "moisesdb", "stems", "maestro", "midi")
+
+#: A file that is to become a track: its path, its track_id, its genre and its split.
+Entry = tuple[Path, str, str, str]
 
 _log = logging.getLogger("tfrestore.data")
 
@@ -142,9 +145,10 @@ def open_catalogue(data: str | Path) -> Catalogue:
 
     Args:
         data: `demo` (music rendered on the spot), a folder with FMA's layout and its `tracks.csv`,
-            with that of MUSDB18-HQ or of MoisesDB, any other folder of stems, or any other folder
-            of audio files. `fma:PATH`, `musdb:PATH`, `moisesdb:PATH`, `stems:PATH` and
-            `folder:PATH` say which of these. Several of them are joined by a plus sign in front of
+            with that of MUSDB18-HQ or of MoisesDB, any other folder of stems, one with MAESTRO's
+            layout and its CSV, or any other folder of audio files. `fma:PATH`, `musdb:PATH`,
+            `moisesdb:PATH`, `stems:PATH`, `maestro:PATH` and `folder:PATH` say which of these, and
+            `midi:PATH` is a folder of MIDI files. Several of them are joined by a plus sign in front of
             such a prefix: `musdb:PATH+moisesdb:PATH`.
 
     Raises:
@@ -170,14 +174,21 @@ def open_catalogue(data: str | Path) -> Catalogue:
 def _open(kind: str, folder: Path) -> Catalogue:
     """The catalogue of a folder; its kind is found out where it is empty."""
     # Imported here because they build on the classes above.
-    from tfrestore.data import fma, stem_folders
+    from tfrestore.data import fma, midi_catalogue, stem_folders
 
-    if not kind:
-        kind = "fma" if fma.find_metadata(folder) else stem_folders.recognise(folder)
+    if not kind and fma.find_metadata(folder):
+        kind = "fma"
+    elif not kind:
+        is_maestro = midi_catalogue.find_maestro(folder)
+        kind = "maestro" if is_maestro else stem_folders.recognise(folder)
     if kind == "fma":
         return fma.open_fma(folder)
     if kind in stem_folders.KINDS:
         return stem_folders.open_stems(folder, kind)
+    if kind == "maestro":
+        return midi_catalogue.open_maestro(folder)
+    if kind == "midi":
+        return midi_catalogue.open_midi(folder)
     return open_folder(folder)
 
 
@@ -194,7 +205,12 @@ def _joined(catalogues: Sequence[Catalogue], source: str) -> Catalogue:
     return Catalogue(tracks, source, all(catalogue.has_splits for catalogue in catalogues))
 
 
-def open_folder(folder: Path, source: str | None = None) -> Catalogue:
+def open_folder(
+    folder: Path,
+    source: str | None = None,
+    suffixes: Collection[str] = AUDIO_SUFFIXES,
+    read: Callable[[Sequence[Entry], str], list[Track]] | None = None,
+) -> Catalogue:
     """All audio files in a folder and its sub-folders, sorted by path; hidden ones are left out.
 
     A track's identity is its `track_name`. Its hash decides the split (`split_of`), so that neither
@@ -207,12 +223,14 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
     Args:
         folder: The folder.
         source: Its name in messages; by default its path.
+        suffixes: Of the files, in lower case.
+        read: Makes tracks of what is found; by default `read_tracks`.
 
     Raises:
         UsageError: No readable audio file in it.
     """
-    source = source or str(folder)
-    paths = [path.relative_to(folder) for path in audio_files(folder)]
+    source, read = source or str(folder), read or read_tracks
+    paths = [path.relative_to(folder) for path in audio_files(folder, suffixes)]
     split_folders = find_split_folders(paths)
     entries = []
     for path in paths:
@@ -236,7 +254,7 @@ def open_folder(folder: Path, source: str | None = None) -> Catalogue:
             left_out,
             ", ".join(sorted(split_folders)),
         )
-    return Catalogue(read_tracks(entries, source), source, bool(split_folders))
+    return Catalogue(read(entries, source), source, bool(split_folders))
 
 
 def track_name(path: Path) -> str:
@@ -269,7 +287,7 @@ def split_of(identity: str) -> str:
     return "train" if tenth < 8 else SPLITS[tenth - 7]
 
 
-def read_tracks(entries: Sequence[tuple[Path, str, str, str]], source: str) -> list[Track]:
+def read_tracks(entries: Sequence[Entry], source: str) -> list[Track]:
     """Tracks of (path, track_id, genre, split), in order, without those whose header is unreadable.
 
     Every file left out is a warning in the log `tfrestore.data`.
@@ -287,7 +305,7 @@ def read_tracks(entries: Sequence[tuple[Path, str, str, str]], source: str) -> l
     return tracks
 
 
-def _read_track(entry: tuple[Path, str, str, str]) -> Track | None:
+def _read_track(entry: Entry) -> Track | None:
     path, track_id, genre, split = entry
     try:
         info = read_info(path)
@@ -297,8 +315,13 @@ def _read_track(entry: tuple[Path, str, str, str]) -> Track | None:
     return Track(path, track_id, info.sample_rate, info.channels, info.frames, genre, split)
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """Audio files below a folder, sorted, links followed, hidden files and folders left out."""
+def audio_files(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> list[Path]:
+    """Audio files below a folder, sorted, links followed, hidden files and folders left out.
+
+    Args:
+        folder: The folder.
+        suffixes: Of the files, in lower case.
+    """
     found, seen = [], set()
     for parent, names, files in os.walk(folder, followlinks=True, onerror=_warn_of_folder):
         if (real := os.path.realpath(parent)) in seen:
@@ -309,7 +332,7 @@ def audio_files(folder: Path) -> list[Path]:
         found += [
             Path(parent, name)
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
         ]
     return sorted(found)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -21,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from tfrestore.audio.files import write
+from tfrestore.data.cache import cache_folder
 from tfrestore.data.composer import Piece, Voice, compose
-from tfrestore.data.sound_font import general_midi_sound_font, write_tuned
+from tfrestore.data.sound_font import SoundFont, check_midi_packages, general_midi_sound_font
 from tfrestore.data.styles import STYLES
 from tfrestore.errors import UsageError
 
@@ -52,10 +52,10 @@ def demo_folder(seed: int = 0) -> Path:
     Raises:
         UsageError: The packages that render it are missing, or the cache folder cannot be written.
     """
-    folder = _cache_folder() / f"demo-{CORPUS_VERSION}-{seed}"
+    folder = cache_folder() / f"demo-{CORPUS_VERSION}-{seed}"
     if _is_intact(folder):
         return folder
-    _check_packages()
+    check_midi_packages("the demo corpus is rendered")
     _log.info("rendering the demo corpus into %s (once)", folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def render(piece: Piece, sound_font: Path) -> np.ndarray:
 
     Args:
         piece: What to play.
-        sound_font: A General MIDI SoundFont written by `tfrestore.data.sound_font.write_tuned`.
+        sound_font: A General MIDI SoundFont that `SoundFont.write_playable` wrote.
     """
     length = round((piece.duration + _DECAY_SECONDS) * SAMPLE_RATE)
     mix = np.zeros((2, length))
@@ -132,7 +132,7 @@ def _reverberated(mix: np.ndarray) -> np.ndarray:
 def _render_corpus(folder: Path, seed: int) -> None:
     contents = {}
     sound_font = folder / "tuned.sf2"
-    write_tuned(general_midi_sound_font(), sound_font)
+    SoundFont(general_midi_sound_font()).write_playable(sound_font, only_tuned=True)
     for split, count in TRACKS_PER_STYLE.items():
         for style in STYLES:
             for number in range(1, count + 1):
@@ -175,19 +175,3 @@ def _is_intact(folder: Path) -> bool:
 
 def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-
-
-def _cache_folder() -> Path:
-    if own := os.environ.get("TFRESTORE_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tfrestore"
-
-
-def _check_packages() -> None:
-    missing = [name for name in ("symusic", "pretty_midi") if not importlib.util.find_spec(name)]
-    if missing:
-        raise UsageError(
-            f"the demo corpus is rendered with {' and '.join(missing)}, which is not installed: "
-            "pip install 'tfrestore[midi]'."
-        )
