@@ -148,8 +148,8 @@ def open_catalogue(data: str | Path) -> Catalogue:
             with that of MUSDB18-HQ or of MoisesDB, any other folder of stems, one with MAESTRO's
             layout and its CSV, or any other folder of audio files. `fma:PATH`, `musdb:PATH`,
             `moisesdb:PATH`, `stems:PATH`, `maestro:PATH` and `folder:PATH` say which of these, and
-            `midi:PATH` is a folder of MIDI files. Several of them are joined by a plus sign in front of
-            such a prefix: `musdb:PATH+moisesdb:PATH`.
+            `midi:PATH` is a folder of MIDI files. Several of them are joined by a plus sign in
+            front of such a prefix: `musdb:PATH+moisesdb:PATH`.
 
     Raises:
         UsageError: There is no such folder, or no readable audio in it.
