@@ -11,22 +11,24 @@ from tfrestore.output_files import check_not_the_source, make_folder, matching_s
 
 EXAMPLES = """\
   tfrestore degrade song.flac -o gapped.flac
-  tfrestore degrade song.flac -o bad.flac --degradation mp3:16"""
+  tfrestore degrade song.flac -o bad.flac --degradation mp3:16
+  tfrestore degrade song.flac -o dull.flac --degradation bandwidth:4"""
 
 
 def make_degrade_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    from tfrestore.data.degradation import DESCRIPTION
+    from tfrestore.data.degradation import OF_RECORDINGS
 
     parser = make_parser(
         "degrade",
-        "Damage a recording on purpose: gaps of 10 to 50 ms in the waveform, or an MP3's losses.\n"
+        "Damage a recording on purpose: gaps of 10 to 50 ms in the waveform, an MP3's losses, or\n"
+        "lost bandwidth.\n"
         "The same seed gives the same damage on any machine.",
         EXAMPLES,
     )
     parser.add_argument("input", metavar="FILE", help="the intact recording")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the damaged one")
-    parser.add_argument("--degradation", default="gaps:waveform", help=DESCRIPTION)
+    parser.add_argument("--degradation", default="gaps:waveform", help=OF_RECORDINGS)
     parser.add_argument("--seed", type=seed, default=0, help="decides where gaps are")
     return parser
 

@@ -62,7 +62,7 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
         metavar="[NAME=]FOLDER",
         help="folder of a trained run; may be repeated to compare models",
     )
-    parser.add_argument("--data", help="folder of intact music, fma:FOLDER, or demo")
+    parser.add_argument("--data", help="folder of intact music, fma:FOLDER, midi:FOLDER, or demo")
     parser.add_argument(
         "--pairs",
         nargs="+",

@@ -93,11 +93,11 @@ def prepare(options: argparse.Namespace) -> int:
 
 def _bit_rates(names: list[str]) -> tuple[int, ...]:
     """The bit rates of the degradations that the user named."""
-    from tfrestore.data.degradation import parse_degradation
+    from tfrestore.data.degradation import Mp3, parse_degradation
 
     degradations = [parse_degradation(name) for name in names]
     for degradation in degradations:
-        if degradation.family != "mp3":
+        if not isinstance(degradation, Mp3):
             raise UsageError(
                 f"--degradation {degradation.name}: only pairs with MP3s are prepared (mp3:16, "
                 "say); gaps cost nothing while training."

@@ -9,7 +9,8 @@ from tests.data.test_demo import fundamental
 from tests.data.test_sound_font import save, small_font
 from tfrestore.audio.effects import room_response
 from tfrestore.data import midi_rendering
-from tfrestore.data.midi_rendering import InstrumentSwap, PairRenderer, piece_length
+from tfrestore.data.instrument_swap import InstrumentSwap
+from tfrestore.data.midi_rendering import PairRenderer, piece_length
 from tfrestore.errors import AudioFileError, UsageError
 
 pytest.importorskip("symusic")

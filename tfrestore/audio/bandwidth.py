@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrestore.audio.resampling import resample
 from tfrestore.errors import UsageError
 
 #: The factors of the papers, which the commands take.
@@ -48,6 +47,9 @@ def reduce_bandwidth(waveform: np.ndarray, factor: int) -> np.ndarray:
     Raises:
         UsageError: if the factor is another.
     """
+    # Commands that only name the factors need not wait for soxr.
+    from tfrestore.audio.resampling import resample
+
     check_factor(factor)
     # To soxr only the ratio of rates matters, and a rate itself need not be divisible.
     narrow = resample(waveform, factor, 1)

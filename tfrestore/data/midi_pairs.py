@@ -18,8 +18,9 @@ import numpy as np
 
 from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpt_pairs import ExcerptPairs
+from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_files import MIDI_SUFFIXES
-from tfrestore.data.midi_rendering import InstrumentSwap, PairRenderer
+from tfrestore.data.midi_rendering import pair_renderer
 from tfrestore.data.sound_font import SYNTHESIZER_RATE
 from tfrestore.errors import UsageError
 
@@ -70,10 +71,6 @@ class MidiPairs(ExcerptPairs):
             **{each.name: getattr(self, each.name) for each in fields(InstrumentSwap)}
         )
 
-    @functools.cached_property
-    def _renderer(self) -> PairRenderer:
-        return PairRenderer(self.swap)
-
     @property
     def variants(self) -> tuple[InstrumentSwap, ...]:
         """The one swap."""
@@ -90,10 +87,10 @@ class MidiPairs(ExcerptPairs):
                 f"{track.path} is no MIDI file, and instruments are swapped in such only: give "
                 "--data midi:FOLDER or maestro:FOLDER."
             )
-        _ = self._renderer
+        pair_renderer(self.swap)
 
     def make(
         self, track: Track, number: int, variant: InstrumentSwap
     ) -> tuple[np.ndarray, np.ndarray]:
         """Renders a window with both instruments; see `ExcerptPairs`."""
-        return self._renderer.render(track.path, self.begins(track)[number], self.samples)
+        return pair_renderer(variant).render(track.path, self.begins(track)[number], self.samples)

@@ -15,7 +15,6 @@ is done here to what it plays, for a whole piece.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from tfrestore.audio.effects import (
     chorus,
     reverberation,
 )
-from tfrestore.data.instruments import parse_program
+from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_files import LONGEST_NOTE, read_midi
 from tfrestore.data.sound_font import (
     DRUM_BANK,
@@ -36,9 +35,6 @@ from tfrestore.data.sound_font import (
     playable_sound_font,
 )
 from tfrestore.errors import AudioFileError, UsageError
-
-#: Which of the synthesizer's two channels is taken.
-CHANNELS = ("left", "right", "mean")
 
 #: The sound goes on for so many seconds after the last note has ended; there both instruments are
 #: cut off, whose releases differ.
@@ -50,49 +46,6 @@ _KEPT_BLOCKS = 512
 
 # libsamplerate's converter for samples of another rate than the synthesizer's, by symusic's number.
 _QUALITY = 4
-
-
-@dataclass(frozen=True)
-class InstrumentSwap:
-    """Two instruments, and how they are played.
-
-    Args:
-        input: Program, 0 to 127, or General MIDI name of the instrument that is heard. Defaults to
-            `0`, a grand piano.
-        target: The same of the one that shall be heard. Defaults to `4`, an electric piano.
-        sound_font: Path of a SoundFont 2 file; `None`, the default, for TimGM6mb, which pretty_midi
-            carries.
-        drums: Whether drums are played, by the same drum kit in both. Defaults to `False`.
-        channel: `"left"`, `"right"` or `"mean"`. Defaults to `"left"`.
-        volume: 0 to 127, as controller 7: the level is 40 log10(volume / 127) dB. Defaults to `64`,
-            -11.9 dB, which is loud and seldom too loud.
-        reverb: 0 to 127, as controller 91: how much of a room of 1.2 s is added; at 127 as much as
-            the instrument itself. Defaults to `0`.
-        chorus: 0 to 127, as controller 93, of three wandering voices. Defaults to `0`.
-
-    Raises:
-        UsageError: if there is no such instrument, or another argument is none of those possible.
-    """
-
-    input: int | str = 0
-    target: int | str = 4
-    sound_font: str | None = None
-    drums: bool = False
-    channel: str = "left"
-    volume: int = 64
-    reverb: int = 0
-    chorus: int = 0
-
-    def __post_init__(self):
-        for name in ("input", "target"):
-            object.__setattr__(self, name, parse_program(getattr(self, name)))
-        if self.channel not in CHANNELS:
-            raise UsageError(
-                f"the channel is {self.channel!r}: choose one of {', '.join(CHANNELS)}."
-            )
-        for name in ("volume", "reverb", "chorus"):
-            if not 0 <= getattr(self, name) <= 127:
-                raise UsageError(f"{name} is {getattr(self, name)}: give a number from 0 to 127.")
 
 
 class PairRenderer:
@@ -252,6 +205,12 @@ def _piece(path: Path) -> np.ndarray:
         np.rint(notes["end"] * SYNTHESIZER_RATE), in_samples["start"] + 1
     )
     return in_samples
+
+
+@functools.lru_cache(maxsize=2)
+def pair_renderer(swap: InstrumentSwap) -> PairRenderer:
+    """A renderer, with the blocks that it has rendered lately."""
+    return PairRenderer(swap)
 
 
 @functools.lru_cache(maxsize=4)

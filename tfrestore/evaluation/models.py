@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -70,6 +71,9 @@ class ModelsEvaluation:
         )
         first = next(iter(self.restorations.restorers.values()))
         self.degradations = self.degradations or [parse_degradation(first.default_degradation)]
+        for degradation in self.degradations:
+            for track in self.tracks:
+                degradation.check(track)
         self._model_files = [
             preset.folder / METADATA_FILE for preset in presets.values() if preset.folder
         ]
@@ -85,7 +89,7 @@ class ModelsEvaluation:
         }
         if any(each.is_stochastic for each in self.restorations.restorers.values()):
             self.heading["candidates"] = candidates
-        names = "+".join(each.name.replace(":", "-") for each in self.degradations)
+        names = "+".join(re.sub(r"[^\w.=-]+", "-", each.name) for each in self.degradations)
         beside = next(iter(folders.values())) if len(folders) == 1 and self._model_files else "."
         self.default_folder = f"{beside}/evaluation-{names}"
 

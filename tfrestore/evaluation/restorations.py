@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation
 from tfrestore.errors import InputError
@@ -103,11 +102,16 @@ class Restorations:
         subjects = [each for each in self.subjects(track, degradation) if wanted(each)]
         if not subjects:
             return
-        intact, own_rate = Excerpt.middle(track.duration, self.seconds).read(track.path)
-        if self.mono:
-            intact = intact.mean(axis=0, keepdims=True)
-        intact = resample(intact, own_rate, self.rate)
-        degraded = degradation.degrade(intact, self.rate, self.seed, index)
+        excerpt = Excerpt.middle(track.duration, self.seconds)
+        intact, degraded = degradation.pair(
+            track,
+            self.rate,
+            start=excerpt.start,
+            seconds=excerpt.seconds,
+            mono=self.mono,
+            seed=self.seed,
+            index=index,
+        )
         for subject in subjects:
             version = degraded
             if subject.system != DEGRADED:
