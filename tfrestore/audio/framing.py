@@ -259,6 +259,7 @@ def _in_batches(
     running: deque[Future] = deque()
     rows: list[np.ndarray] = []
     executor = ThreadPoolExecutor(concurrent_batches) if concurrent_batches > 1 else None
+    channels = 1
 
     def start(rows: list[np.ndarray]) -> None:
         if executor is None:
@@ -268,7 +269,7 @@ def _in_batches(
 
     def finished() -> Iterator[tuple[np.ndarray, slice]]:
         unfinished_rows = len(rows) + len(running) * batch_size
-        while waiting and len(waiting) * len(waiting[0][0]) > unfinished_rows:
+        while waiting and (len(waiting) - 1) * channels >= unfinished_rows:
             yield waiting.popleft()
 
     try:
@@ -276,6 +277,7 @@ def _in_batches(
             if rows and len(rows[0]) != window.shape[1]:
                 start(rows)
                 rows = []
+            channels = len(window)
             waiting.append((window, kept))
             for row in window:
                 rows.append(row)
