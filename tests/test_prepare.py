@@ -271,7 +271,7 @@ def test_without_anything_that_can_be_decoded_it_fails_and_can_be_tried_again(
         (["--split", "train"], 2, "holds pairs of other music (valid/d is different, for one)"),
         (["--degradation", "mp3:77"], 2, "mp3:77: MP3 has no such bit rate"),
         (["--degradation", "mp3:320", "--sample-rate", "16000"], 2, "MP3 has no 320 kbit/s"),
-        (["--degradation", "gaps:frames"], 2, "only pairs with MP3s are prepared"),
+        (["--degradation", "gaps:frames"], 2, "only pairs with MP3s (mp3:16, say) and instruments"),
         (["--degradation", "rust"], 2, "no degradation 'rust'"),
         (["--excerpt-samples", "0"], 2, "0 is not at least 1"),
         (["--jobs", "-1"], 2, "-1 is not at least 1"),

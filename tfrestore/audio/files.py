@@ -28,6 +28,9 @@ from tfrestore.audio import mpeg_frames
 from tfrestore.audio.mpeg_messages import silenced
 from tfrestore.errors import AudioFileError, UsageError
 
+#: How files are called, as a pattern, that are being written.
+UNFINISHED = ".tfrestore-*.part"
+
 _log = logging.getLogger("tfrestore.audio")
 
 AUDIO_SUFFIXES = frozenset(
@@ -425,7 +428,7 @@ class AudioWriter:
         return size > _LARGEST_32_BIT_FILE
 
     def _open(self) -> None:
-        temporary = self._path.parent / f".tfrestore-{secrets.token_hex(8)}.part"
+        temporary = self._path.parent / UNFINISHED.replace("*", secrets.token_hex(8))
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         self._temporary = temporary
         self._file = soundfile.SoundFile(

@@ -21,6 +21,7 @@ from tfrestore.data.excerpt_pairs import ExcerptPairs
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.midi_rendering import pair_renderer
+from tfrestore.data.rendered_pairs import RenderedTrack
 from tfrestore.data.sound_font import SYNTHESIZER_RATE
 from tfrestore.errors import UsageError
 
@@ -80,8 +81,12 @@ class MidiPairs(ExcerptPairs):
         """Refuses a track that is no MIDI file.
 
         Raises:
-            UsageError: if it is none, MIDI cannot be rendered here, or the SoundFont is none.
+            UsageError: if it is none, MIDI cannot be rendered here, the SoundFont is none, or it
+                was rendered with other instruments.
         """
+        if isinstance(track, RenderedTrack):
+            track.check(self.swap)
+            return
         if track.path.suffix.lower() not in MIDI_SUFFIXES:
             raise UsageError(
                 f"{track.path} is no MIDI file, and instruments are swapped in such only: give "
@@ -89,8 +94,14 @@ class MidiPairs(ExcerptPairs):
             )
         pair_renderer(self.swap)
 
+    def is_replaceable(self, track: Track) -> bool:
+        """Whether an excerpt of this track is replaced: not a prepared one, which is made anew."""
+        return not isinstance(track, RenderedTrack)
+
     def make(
         self, track: Track, number: int, variant: InstrumentSwap
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Renders a window with both instruments; see `ExcerptPairs`."""
+        """Renders a window with both instruments, or reads it; see `ExcerptPairs`."""
+        if isinstance(track, RenderedTrack):
+            return track.read(self.begins(track)[number], self.samples)
         return pair_renderer(variant).render(track.path, self.begins(track)[number], self.samples)

@@ -53,16 +53,17 @@ class PairRenderer:
 
     Args:
         swap: The instruments.
+        kept_blocks: How many blocks are kept, of 1 MiB each.
 
     Raises:
         UsageError: if the packages are missing, the SoundFont is none, or it has not the
             instruments.
     """
 
-    def __init__(self, swap: InstrumentSwap):
+    def __init__(self, swap: InstrumentSwap, kept_blocks: int = _KEPT_BLOCKS):
         check_midi_packages("MIDI files are rendered")
         self.swap = swap
-        self._block = functools.lru_cache(_KEPT_BLOCKS)(self._render_block)
+        self._block = functools.lru_cache(kept_blocks)(self._render_block)
         self._font, self._font_path = _font(swap.sound_font)
         for program in (swap.input, swap.target):
             if not self._font.has_instrument(program):
@@ -208,9 +209,9 @@ def _piece(path: Path) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2)
-def pair_renderer(swap: InstrumentSwap) -> PairRenderer:
+def pair_renderer(swap: InstrumentSwap, kept_blocks: int = _KEPT_BLOCKS) -> PairRenderer:
     """A renderer, with the blocks that it has rendered lately."""
-    return PairRenderer(swap)
+    return PairRenderer(swap, kept_blocks)
 
 
 @functools.lru_cache(maxsize=4)

@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tfrestore.data.catalogue import Catalogue, Track, open_catalogue
 from tfrestore.data.encoded_pairs import EncodedPair, Mp3Excerpt
+from tfrestore.data.rendered_pairs import is_rendered, open_rendered
 from tfrestore.errors import AudioFileError, UsageError
 
 MANIFEST = "mp3_pairs.json"
@@ -183,7 +184,9 @@ def open_training_data(data: str | os.PathLike) -> Catalogue:
         UsageError: if there is no such folder, no audio in it, or its shards are incomplete.
     """
     folder = Path(data).expanduser()
-    return open_shards(folder) if (folder / MANIFEST).is_file() else open_catalogue(data)
+    if (folder / MANIFEST).is_file():
+        return open_shards(folder)
+    return open_rendered(folder) if is_rendered(folder) else open_catalogue(data)
 
 
 def open_shards(folder: Path) -> Catalogue:

@@ -1,20 +1,18 @@
 """Measuring on all cores: a pool of processes that each measure one recording at a time.
 
-The processes are started afresh (spawned): a fork of a process in which TensorFlow or a BLAS runs
-threads can hang. They load neither TensorFlow nor Keras.
+The processes load neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from tfrestore.errors import InputError
 from tfrestore.evaluation.measurement import Measurement, Recording, Subject, measure
+from tfrestore.worker_processes import worker_processes
 
 
 @dataclass(frozen=True)
@@ -54,35 +52,26 @@ def measure_all(
         for task in tasks:
             yield task if isinstance(task, Failure) else _outcome(task, choices)
         return
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_the_parent
-    )
     pending: set[Future] = set()
     try:
-        for task in tasks:
-            if isinstance(task, Failure):
-                yield task
-                continue
-            pending.add(pool.submit(_outcome, task, choices))
-            # One that waits for each that works keeps the workers busy.
-            while len(pending) >= 2 * jobs:
+        with worker_processes(jobs) as pool:
+            for task in tasks:
+                if isinstance(task, Failure):
+                    yield task
+                    continue
+                pending.add(pool.submit(_outcome, task, choices))
+                # One that waits for each that works keeps the workers busy.
+                while len(pending) >= 2 * jobs:
+                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in finished)
+            while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
-        while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
     except BrokenProcessPool:
         raise InputError(
             "a process that measures was ended from outside, perhaps for want of memory; use fewer "
             "--jobs, or --seconds for shorter excerpts."
         ) from None
-    finally:
-        if pending:
-            # Whoever interrupts does not want to wait for what is being measured.
-            for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
-        pool.shutdown(cancel_futures=True)
 
 
 def _outcome(task: Task, choices: Sequence[str]) -> Measurement | Failure:
@@ -90,7 +79,3 @@ def _outcome(task: Task, choices: Sequence[str]) -> Measurement | Failure:
         return measure(task.subject, task.reference, task.estimate, choices)
     except InputError as error:
         return Failure(task.subject, str(error))
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
