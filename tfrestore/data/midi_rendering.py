@@ -88,15 +88,16 @@ class PairRenderer:
         Raises:
             AudioFileError: if the file cannot be used, or nothing in it is to be played.
         """
+        state = _state(path)
         numbers = range(begin // BLOCK_SAMPLES, (begin + samples - 1) // BLOCK_SAMPLES + 1)
-        blocks = np.concatenate([self._block(path, number) for number in numbers], axis=1)
+        blocks = np.concatenate([self._block(path, state, each) for each in numbers], axis=1)
         offset = begin - numbers.start * BLOCK_SAMPLES
         stretch = blocks[:, offset : offset + samples]
         return tuple(stretch.astype(np.float32) / np.float32(32768.0))
 
-    def _render_block(self, path: Path, number: int) -> np.ndarray:
+    def _render_block(self, path: Path, state: tuple[int, int] | None, number: int) -> np.ndarray:
         """Both sounds of a block, int16 `(2, BLOCK_SAMPLES)`."""
-        notes = _piece(path)
+        notes = _piece(path, state)
         if not self.swap.drums:
             notes = notes[notes["kit"] < 0]
             if not len(notes):
@@ -186,14 +187,23 @@ def piece_length(path: Path) -> int:
     Raises:
         AudioFileError: if the file cannot be used.
     """
-    last = int(_piece(path)["end"].max())
+    last = int(_piece(path, _state(path))["end"].max())
     return last + round(TAIL_SECONDS * SYNTHESIZER_RATE)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file, by which a change is noticed; whoever reads it says it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 # MAESTRO has 1276 pieces with 7 million notes, 22 bytes each.
 @functools.lru_cache(maxsize=2048)
-def _piece(path: Path) -> np.ndarray:
-    """The notes of a file, whose starts and ends are samples."""
+def _piece(path: Path, state: tuple[int, int] | None) -> np.ndarray:
+    """The notes of a file in this state, whose starts and ends are samples."""
     notes = read_midi(path)
     in_samples = np.empty(
         len(notes),
