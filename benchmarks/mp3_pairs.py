@@ -11,15 +11,16 @@ of a pair takes on one core.
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.rates import items_per_second, print_parts
 from tfrestore.command_line import make_parser, run_command
 from tfrestore.evaluate import available_cores
 
@@ -66,15 +67,7 @@ def benchmark(options: argparse.Namespace) -> int:
     def train_step(batch):
         strategy.run(trainer.train_step, args=(batch,))
 
-    def rate(step: Callable[[], object]) -> float:
-        """Pairs per second of a step that takes one batch."""
-        for _ in range(3):
-            step()
-        count, began = 0, time.perf_counter()
-        while time.perf_counter() - began < options.seconds:
-            step()
-            count += 1
-        return count * batch_size / (time.perf_counter() - began)
+    rate = functools.partial(items_per_second, items=batch_size, seconds=options.seconds)
 
     def measure(name: str, source) -> None:
         # Measured anew each time: what else the machine does changes from minute to minute. The
@@ -176,19 +169,19 @@ def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
 
     # LAME is asked for its bit rates once per process.
     encode_mp3(np.zeros((1, 1), np.float32), rate, kbit_per_second)
-    print("per pair, on one core:")
-    for name, part in (
-        ("decode (soundfile), mix", decode),
-        ("resample, where needed", convert),
-        ("encode (LAME)", encode),
-        ("decode the MP3", decode_again),
-        ("resample to the rate", convert_back),
-        ("on the fly, all of it", make),
-        ("from a shard, all of it", read_kept),
-    ):
-        began = time.process_time()
-        part()
-        print(f"  {name:24s} {(time.process_time() - began) / count * 1e3:8.2f} ms")
+    print_parts(
+        "pair",
+        count,
+        [
+            ("decode (soundfile), mix", decode),
+            ("resample, where needed", convert),
+            ("encode (LAME)", encode),
+            ("decode the MP3", decode_again),
+            ("resample to the rate", convert_back),
+            ("on the fly, all of it", make),
+            ("from a shard, all of it", read_kept),
+        ],
+    )
 
 
 if __name__ == "__main__":

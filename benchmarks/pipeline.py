@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import logging
 import os
-import time
-from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.rates import items_per_second, print_parts
 from tfrestore.command_line import make_parser, run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -59,15 +59,7 @@ def benchmark(options: argparse.Namespace) -> int:
     def train_step(batch):
         strategy.run(trainer.train_step, args=(batch,))
 
-    def rate(step: Callable[[], object]) -> float:
-        """Patches per second of a step that takes one batch."""
-        for _ in range(3):
-            step()
-        count, began = 0, time.perf_counter()
-        while time.perf_counter() - began < options.seconds:
-            step()
-            count += 1
-        return count * batch_size / (time.perf_counter() - began)
+    rate = functools.partial(items_per_second, items=batch_size, seconds=options.seconds)
 
     def measure(name: str, use_tensorflow_io: bool | None) -> None:
         examples.excerpts = dataclasses.replace(excerpts, use_tensorflow_io=use_tensorflow_io)
@@ -125,16 +117,16 @@ def _print_parts(examples, tracks, count: int = 200) -> None:
         for first in range(0, count, 8):
             examples.restorer.patch_magnitudes(waveforms[first : first + 8], geometry.frames)
 
-    print("per patch, on one core:")
-    for name, part in (
-        ("decode (soundfile)", decode),
-        ("mix and resample", convert),
-        ("draw the mask", mask),
-        ("STFT", transform),
-    ):
-        began = time.process_time()
-        part()
-        print(f"  {name:24s} {(time.process_time() - began) / count / patches * 1e3:8.2f} ms")
+    print_parts(
+        "patch",
+        count * patches,
+        [
+            ("decode (soundfile)", decode),
+            ("mix and resample", convert),
+            ("draw the mask", mask),
+            ("STFT", transform),
+        ],
+    )
 
 
 if __name__ == "__main__":

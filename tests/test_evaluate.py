@@ -13,10 +13,12 @@ import soxr
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio
 
 from tests.conftest import synthesize
+from tests.data.stem_trees import make_moisesdb, make_musdb
 from tfrestore.__main__ import main
 from tfrestore.audio.mp3 import encode_mp3
 from tfrestore.data.gaps import gap_mask
 from tfrestore.evaluation.rulers import CHOICES, RULERS
+from tfrestore.restorer import Restorer
 
 CHEAP = ["--metrics", "snr", "lsd", "--jobs", "1", "--pictures", "0"]
 
@@ -353,3 +355,54 @@ def test_an_evaluation_that_was_terminated_goes_on_and_ends_as_if_it_had_not_bee
     assert score_pairs(pairs, "--metrics", *CHOICES) == 0
     assert_alike(read_report(pairs / "report"), expected)
     assert not unfinished.exists()
+
+
+def test_songs_are_scored_by_content_and_bit_rate_with_the_models_cost(
+    identity_run, tmp_path, capsys
+):
+    out, folder = tmp_path / "report", make_musdb(tmp_path, ["train/A", "test/B"], 0.8)
+    rates = ["--degradation", "mp3:32", "mp3:128", *CHEAP]
+    arguments = [f"musdb:{folder}", *rates, "--out", out]
+    assert evaluate(identity_run, *arguments) == 0
+    lines, table, scores = read_report(out)
+    assert table["split"] == "test" and len(scores) == 2 * 2 * 5
+    found = {row["genre"]: row["tracks"] for row in table["rows"] if row["degradation"] == "mp3:32"}
+    assert found == {"mixed content": 2, "single instrument": 2, "vocals": 1, "all": 5}
+    pooled = [row for row in lines if row["degradation"] == "mp3" and row["genre"] == "vocals"]
+    of_song = [float(s["snr"]) for s in scores if s["genre"] == "vocals"]
+    assert len(pooled) == 4 and len(of_song) == 4
+    assert float(find(pooled, metric="snr", system="degraded")["mean"]) == pytest.approx(
+        np.mean(of_song[::2])
+    )
+    (cost,) = table["costs"]
+    network = Restorer.from_preset(identity_run).network
+    trained = sum(weight.numpy().size for weight in network.trainable_weights)
+    assert cost["parameters"] == trained and cost["real_time_factor"] > 0
+    assert cost["scoring_processes"] == "0" and cost["audio_seconds"] == pytest.approx(9 * 0.8)
+    screen, report = capsys.readouterr().out, (out / "report.md").read_text()
+    for text in (screen, report):
+        assert "By bit rate" in text and "By content, MP3s of 32, 128 kbit/s" in text
+        assert f"{trained:,}" in text
+    assert "(bit-rates.png)" in report and (out / "bit-rates.png").is_file()
+
+    assert evaluate(identity_run, *arguments, "--genre", "vocals") == 0
+    _, table, scores = read_report(out)
+    assert {score["genre"] for score in scores} == {"vocals"} and table["genres"] == "vocals"
+    capsys.readouterr()
+    assert evaluate(identity_run, *arguments, "--genre", "jazz") == 2
+    assert "mixed content, single instrument, vocals" in capsys.readouterr().err
+
+
+def test_the_mixture_of_stems_is_scored_where_no_file_has_it(identity_run, tmp_path):
+    stems = [("vocals", 1.0, 44100, 2), ("bass", 0.8, 22050, 1)]
+    make_moisesdb(tmp_path / "music", {"one": stems})
+    arguments = [*CHEAP, "--degradation", "mp3:64", "--seconds", "0.5"]
+    out = tmp_path / "report"
+    assert evaluate(identity_run, tmp_path / "music", *arguments, "--out", out) == 0
+    _, table, scores = read_report(out)
+    assert {score["genre"] for score in scores} == {
+        "mixed content",
+        "single instrument",
+        "vocals",
+    }
+    assert table["split"] == "all" and all(np.isfinite(float(s["snr"])) for s in scores)

@@ -43,9 +43,10 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "evaluate",
         "Score recordings against their originals before and after restoration: PSNR, NRMSE, SNR,\n"
-        "SI-SDR, SDR, LSD, MSE, multi-resolution STFT error, PEAQ and ViSQOL, by degradation and\n"
-        "genre. Either --model degrades music (--data) and restores it, or --pairs scores files\n"
-        "that any tool wrote. Tables (CSV, JSON, Markdown) and pictures go to --out.\n"
+        "SI-SDR, SDR, LSD, MSE, multi-resolution STFT error, PEAQ and ViSQOL, by degradation, bit\n"
+        "rate, and genre or kind of content, with each model's parameters and real-time factor.\n"
+        "Either --model degrades music (--data) and restores it, or --pairs scores files that any\n"
+        "tool wrote. Tables (CSV, JSON, Markdown) and pictures go to --out.\n"
         "\n"
         "Files that differ in form are compared like this: the estimate is resampled to the\n"
         "original's rate; different numbers of channels are mixed to one; of different lengths\n"
@@ -62,7 +63,12 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
         metavar="[NAME=]FOLDER",
         help="folder of a trained run; may be repeated to compare models",
     )
-    parser.add_argument("--data", help="folder of intact music, fma:FOLDER, midi:FOLDER, or demo")
+    parser.add_argument(
+        "--data",
+        help="folder of intact music, fma:FOLDER, musdb:FOLDER, moisesdb:FOLDER, stems:FOLDER, "
+        "midi:FOLDER, maestro:FOLDER, or demo; stems of songs are scored beside the mixtures, by "
+        "content",
+    )
     parser.add_argument(
         "--pairs",
         nargs="+",
@@ -82,6 +88,14 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
         choices=("train", "validation", "test", "all"),
         help="tracks to score; by default test of the demo corpus, of FMA, of a folder with splits "
         "and of the music the model was trained on, and all of any other folder",
+    )
+    parser.add_argument(
+        "--genre",
+        dest="genres",
+        nargs="+",
+        metavar="NAME",
+        help="score only recordings of these genres, or kinds of content: mixed content, vocals, "
+        "single instrument for songs and their stems",
     )
     parser.add_argument("--seed", type=seed, default=0, help="decides gaps and stochastic versions")
     parser.add_argument(
@@ -166,6 +180,8 @@ def _prepare(options: argparse.Namespace) -> PairsEvaluation | ModelsEvaluation:
         raise UsageError(
             "give either --model, with --data, or --pairs; --help has an example of both."
         )
+    if options.pairs and options.genres:
+        raise UsageError("--genre goes with --data; --pairs scores all files of its folders.")
     if options.pairs:
         from tfrestore.evaluation.pairs import PairsEvaluation
 
@@ -185,6 +201,7 @@ def _prepare(options: argparse.Namespace) -> PairsEvaluation | ModelsEvaluation:
         seconds=options.seconds,
         mono=options.mono,
         sample_rate=options.sample_rate,
+        genres=options.genres,
     )
 
 
@@ -234,16 +251,19 @@ def _report(
     measurements: list[Measurement],
     pictures: dict,
 ) -> None:
+    from tfrestore.evaluation.efforts import make_costs
     from tfrestore.evaluation.layout import format_screen
     from tfrestore.evaluation.report import write_report
-    from tfrestore.evaluation.tables import in_order, make_comparisons, make_rows
+    from tfrestore.evaluation.tables import Tables, in_order
 
-    measurements = in_order(measurements, list(evaluation.systems))
-    rows, comparisons = make_rows(measurements), make_comparisons(measurements)
+    systems = list(evaluation.systems)
+    measurements = in_order(measurements, systems)
+    tables = Tables.of(measurements, evaluation.genre_name)
+    costs = make_costs(measurements, evaluation.parameters, systems)
     with _explained(folder):
-        path = write_report(folder, evaluation.heading, measurements, rows, comparisons, pictures)
+        path = write_report(folder, evaluation.heading, measurements, tables, costs, pictures)
     print(", ".join(f"{name}: {value}" for name, value in evaluation.heading.items()))
-    print(format_screen(rows, comparisons))
+    print(format_screen(tables, costs))
     print(f"\nwritten to {path} and beside it")
 
 

@@ -42,7 +42,9 @@ def make_train_parser() -> argparse.ArgumentParser:
         metavar="SECTION.KEY=VALUE",
         help="change one key; may be repeated",
     )
-    parser.add_argument("--data", help="folder of music, fma:FOLDER, or demo")
+    parser.add_argument(
+        "--data", help="folder of music, fma:, musdb:, moisesdb: or stems:FOLDER, or demo"
+    )
     parser.add_argument("--out", required=True, help="folder of the run")
     parser.add_argument("--epochs", type=int, help="epochs at most")
     parser.add_argument("--steps", type=int, help="steps at most, instead of epochs")

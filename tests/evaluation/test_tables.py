@@ -5,7 +5,7 @@ from scipy import stats
 from tfrestore.evaluation.layout import format_markdown, format_p, format_screen, left_out
 from tfrestore.evaluation.measurement import DEGRADED, Measurement, Subject
 from tfrestore.evaluation.scoring import Score
-from tfrestore.evaluation.tables import in_order, make_comparisons, make_rows
+from tfrestore.evaluation.tables import Tables, in_order, make_comparisons, make_rows
 
 
 def measured(track, system, sample=1, genre="rock", degradation="mp3:32", **values):
@@ -130,11 +130,11 @@ def test_a_system_that_lacks_recordings_is_compared_over_those_it_has():
 def test_the_screen_and_the_page_show_every_mean_and_what_is_left_out():
     measurements = [measured(str(i), DEGRADED, snr=i, lsd=9.0) for i in range(3)]
     measurements += [measured(str(i), "a|b", snr=v, lsd=4.5) for i, v in enumerate([2, np.inf, 4])]
-    rows, comparisons = make_rows(measurements), make_comparisons(measurements)
-    screen = format_screen(rows, comparisons)
+    tables = Tables.of(measurements)
+    screen = format_screen(tables)
     assert "1.00 ± 1.00" in screen and "3.00 ± 1.41" in screen and "+4.50 ± 0.00" in screen
     assert "SNR (dB) of a|b: 1 infinite of 3 values left out." in screen
-    page = format_markdown({"data": "x"}, rows, comparisons, ["violins.png"])
+    page = format_markdown({"data": "x"}, tables, pictures=["violins.png"])
     assert "| a\\|b |" in page and "**4.50 ± 0.00**" in page and "![violins](violins.png)" in page
     # Every line of a table has as many cells as its head.
     for block in page.split("\n\n"):

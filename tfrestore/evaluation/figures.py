@@ -1,6 +1,7 @@
-"""The pictures of an evaluation: violins, frequency profiles, and spectrograms.
+"""The pictures of an evaluation: means over bit rates, violins, and frequency profiles.
 
-Violins of every ruler are Figure 4 of Lattner & Nistal, frequency profiles their Figure 5.
+Means over bit rates are Figure 2 of Li & Luo's Apollo paper, violins of every ruler Figure 4 of
+Lattner & Nistal, frequency profiles their Figure 5.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfrestore.evaluation.frequency_profile import BANDS, HIGHEST_FREQUENCY
-from tfrestore.evaluation.measurement import Measurement
+from tfrestore.evaluation.measurement import DEGRADED, Measurement
 from tfrestore.evaluation.rulers import PEAQ_VARIABLES, RULERS
-from tfrestore.evaluation.tables import systems_of, values_of
+from tfrestore.evaluation.tables import ALL, Row, systems_of, values_of
 from tfrestore.pictures import figure_picture, make_figure
 
 _COLOURS = ("#8a8a8a", "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#975a16")
@@ -63,6 +64,53 @@ def violin_picture(measurements: Sequence[Measurement]) -> np.ndarray | None:
         hspace=0.35,
         wspace=0.25,
     )
+    return figure_picture(figure)
+
+
+def bit_rate_picture(rows: Sequence[Row]) -> np.ndarray | None:
+    """The mean by every ruler over the MP3's bit rate, a line for each system.
+
+    This is Figure 2 of Li & Luo's Apollo paper. Of a stochastic system's versions the mean is
+    drawn.
+
+    Returns:
+        uint8 `(height, width, 3)`; `None` where there are not two bit rates.
+    """
+    rows = [
+        row
+        for row in rows
+        if row.kbit_per_second is not None
+        and row.genre == ALL
+        and row.metric not in PEAQ_VARIABLES
+        and not row.versions.startswith("best")
+        and math.isfinite(row.mean)
+    ]
+    rates = sorted({row.kbit_per_second for row in rows})
+    if len(rates) < 2:
+        return None
+    metrics = [name for name in RULERS if any(row.metric == name for row in rows)]
+    systems = list(dict.fromkeys(row.system for row in rows))
+    columns = min(4, len(metrics))
+    lines = math.ceil(len(metrics) / columns)
+    figure = make_figure(columns * 2.8, lines * 2.4 + 0.4)
+    for place, metric in enumerate(metrics, start=1):
+        axis = figure.add_subplot(lines, columns, place)
+        ruler = RULERS[metric]
+        axis.set_title(f"{ruler.label} {ruler.arrow}", loc="left", fontsize="medium")
+        for offset, system in enumerate(systems):
+            found = sorted(
+                (row.kbit_per_second, row.mean)
+                for row in rows
+                if row.metric == metric and row.system == system
+            )
+            axis.plot(*zip(*found, strict=True), "o-", color=_colour(offset), markersize=4)
+        # Bit rates are as far apart as their ratios.
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(rates, list(map(str, rates)))
+        axis.minorticks_off()
+        axis.set_xlabel("kbit/s", fontsize="small")
+        axis.grid(alpha=0.3)
+    _legend(figure, [name if name != DEGRADED else "MP3" for name in systems])
     return figure_picture(figure)
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import read, read_info
+from tfrestore.audio.files import AudioInfo, read, read_info
 from tfrestore.audio.resampling import resample
+from tfrestore.data.catalogue import Track
+from tfrestore.data.excerpts import read_frames
 from tfrestore.evaluation.frequency_profile import frequency_profile
 from tfrestore.evaluation.scoring import Score, score_waveforms
 
@@ -43,11 +45,15 @@ class Excerpt:
         Raises:
             AudioFileError: if the file cannot be read, or ends before the excerpt begins.
         """
-        if self.seconds is None:
-            return read(path)
-        sample_rate = read_info(path).sample_rate
-        frames = max(1, round(self.seconds * sample_rate))
-        return read(path, self.start * sample_rate, frames)
+        return read(path) if self.seconds is None else read(path, *self._frames(read_info(path)))
+
+    def read_track(self, track: Track) -> tuple[np.ndarray, int]:
+        """The same of a track of a catalogue."""
+        return read_frames(track, *(() if self.seconds is None else self._frames(track)))
+
+    def _frames(self, recording: AudioInfo | Track) -> tuple[int, int]:
+        sample_rate = recording.sample_rate
+        return self.start * sample_rate, max(1, round(self.seconds * sample_rate))
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,29 @@ DEGRADED = "degraded"
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What it took to restore a recording.
+
+    Attributes:
+        seconds: On the clock.
+        processor_seconds: Of all cores together.
+        audio_seconds: Length of the recording.
+        channels: Its channels.
+        cores: Processor cores that there were.
+        scoring_processes: Processes that scored meanwhile.
+        is_first: Whether it was the model's first in its process, which traces a graph.
+    """
+
+    seconds: float
+    processor_seconds: float
+    audio_seconds: float
+    channels: int
+    cores: int
+    scoring_processes: int
+    is_first: bool
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What was measured.
 
@@ -110,12 +139,14 @@ class Measurement:
         notes: What was done to make reference and estimate comparable.
         profiles: Frequency profiles of the reference and of the estimate, dB `(BANDS,)` each;
             `None` where there is no waveform.
+        effort: What it took to restore it; `None` where nothing was, or nobody looked.
     """
 
     subject: Subject
     scores: dict[str, Score]
     notes: tuple[str, ...] = ()
     profiles: tuple[np.ndarray, np.ndarray] | None = None
+    effort: Effort | None = None
 
 
 def measure(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tfrestore.command_line import named_folders
-from tfrestore.data.catalogue import open_catalogue
+from tfrestore.data.catalogue import Catalogue, Track, open_catalogue
 from tfrestore.data.degradation import parse_degradation
+from tfrestore.data.songs import Song, Stem, with_stems
+from tfrestore.errors import UsageError
 from tfrestore.evaluation.measurement import DEGRADED, Measurement, Subject
 from tfrestore.evaluation.restorations import Restorations
 from tfrestore.evaluation.spectrogram_gaps import measure_gapped_patches
@@ -31,6 +35,7 @@ class ModelsEvaluation:
         seconds: How much of a recording's middle to take; `None` for all.
         mono: Whether to mix the music to one channel first.
         sample_rate: Hz that the music is brought to first; `None` for the models' own.
+        genres: Genres, or kinds of content, to take; `None` for all.
 
     Raises:
         UsageError: if a model, the data or a degradation cannot be used.
@@ -51,14 +56,18 @@ class ModelsEvaluation:
         seconds: float | None,
         mono: bool,
         sample_rate: int | None,
+        genres: Sequence[str] | None = None,
     ):
         # What is quickly found to be wrong is told before TensorFlow is loaded.
         folders = named_folders(models, "--model", reserved=[DEGRADED])
         presets = {name: find_preset(folder) for name, folder in folders.items()}
         self.degradations = [parse_degradation(name) for name in degradations or ()]
         catalogue = open_catalogue(data)
-        split = split or default_split(data, next(iter(folders.values())))
-        self.tracks = catalogue.require(split)
+        split = split or default_split(catalogue, data, next(iter(folders.values())))
+        # Stems are what is in a song: Apollo's Table II is by the kind of content.
+        self.tracks = _of_genres(with_stems(catalogue.require(split)), genres, catalogue.source)
+        has_stems = any(isinstance(track, (Song, Stem)) for track in self.tracks)
+        self.genre_name = "content" if has_stems else "genre"
         self.source = data
         self.choices = choices
         self.restorations = Restorations(
@@ -87,6 +96,8 @@ class ModelsEvaluation:
             "channels": "mono" if mono else "as they are",
             "seconds": "all" if seconds is None else seconds,
         }
+        if genres:
+            self.heading["genres"] = ", ".join(genres)
         if any(each.is_stochastic for each in self.restorations.restorers.values()):
             self.heading["candidates"] = candidates
         names = "+".join(re.sub(r"[^\w.=-]+", "-", each.name) for each in self.degradations)
@@ -97,6 +108,14 @@ class ModelsEvaluation:
     def systems(self) -> list[str]:
         """The columns of tables, in their order."""
         return [DEGRADED, *self.restorations.restorers]
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many numbers of each model are trained."""
+        return {
+            name: sum(math.prod(weight.shape) for weight in restorer.network.trainable_weights)
+            for name, restorer in self.restorations.restorers.items()
+        }
 
     @property
     def files(self) -> list[Path]:
@@ -131,16 +150,28 @@ class ModelsEvaluation:
                     self.restorations, self.tracks, degradation, self.choices, wanted
                 )
             else:
-                tasks = self.restorations.all_tasks(self.tracks, degradation, wanted)
+                # With one process, it restores and scores in turn.
+                restorations = replace(self.restorations, scoring_processes=jobs * (jobs > 1))
+                tasks = restorations.all_tasks(self.tracks, degradation, wanted)
                 yield from measure_all(watch(tasks), self.choices, jobs)
 
 
-def default_split(data: str, model: str) -> str:
+def _of_genres(tracks: list[Track], genres: Sequence[str] | None, source: str) -> list[Track]:
+    there = sorted({track.genre for track in tracks})
+    for genre in genres or ():
+        if genre not in there:
+            raise UsageError(
+                f"--genre {genre}: {source} has none of it to score; it has {', '.join(there)}."
+            )
+    return [track for track in tracks if not genres or track.genre in genres]
+
+
+def default_split(catalogue: Catalogue, data: str, model: str) -> str:
     """The split that is scored when none is asked for.
 
     It is `test` where the music has splits or the model was trained on it, and `all` elsewhere.
     """
     trained_on = find_preset(model).config.get("catalogue")
-    has_splits = data == "demo" or data.startswith("fma:") or (Path(data) / "test").is_dir()
     same = trained_on is not None and Path(trained_on).resolve() == Path(data).resolve()
-    return "test" if has_splits or same or (Path(data) / "fma_metadata").is_dir() else "all"
+    has_test = catalogue.has_splits and len(catalogue.split("test")) > 0
+    return "test" if same or has_test else "all"

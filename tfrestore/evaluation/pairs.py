@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import mmap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,9 @@ class PairsEvaluation:
     """
 
     default_folder = "evaluation"
+    genre_name = "genre"
+    #: Nothing is known of tools that wrote files.
+    parameters: Mapping[str, int] = {}
 
     def __init__(self, folders: Sequence[str], choices: Sequence[str], seconds: float | None):
         if len(folders) < 2:

@@ -1,7 +1,8 @@
 """What `evaluate` leaves in its folder: scores, tables, pictures, and a page that shows them.
 
 scores.csv has a line per recording, system and version; table.csv and table.json the means by
-degradation, genre and system; comparisons.csv the t-tests; report.md all of it for a person.
+degradation, genre and system, those of the degradation `mp3` being over all bit rates; table.json
+also what the systems cost; comparisons.csv the t-tests; report.md all of it for a person.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.evaluation.figures import profile_picture, violin_picture
+from tfrestore.evaluation.efforts import Cost
+from tfrestore.evaluation.figures import bit_rate_picture, profile_picture, violin_picture
 from tfrestore.evaluation.layout import format_markdown
 from tfrestore.evaluation.measurement import Measurement
 from tfrestore.evaluation.rulers import RULERS
-from tfrestore.evaluation.tables import Comparison, Row
+from tfrestore.evaluation.tables import Comparison, Row, Tables
 from tfrestore.models.presets import write_text
 from tfrestore.pictures import write_picture
 
@@ -29,8 +31,8 @@ def write_report(
     folder: Path,
     heading: Mapping[str, object],
     measurements: Sequence[Measurement],
-    rows: Sequence[Row],
-    comparisons: Sequence[Comparison],
+    tables: Tables,
+    costs: Sequence[Cost],
     spectrograms: Mapping[str, np.ndarray],
 ) -> Path:
     """Writes every file, each complete or not at all.
@@ -42,8 +44,8 @@ def write_report(
         folder: Where to; created if need be.
         heading: What was evaluated and how.
         measurements: The scores.
-        rows: The tables made of them.
-        comparisons: The t-tests made of them.
+        tables: The tables made of them.
+        costs: What the systems cost.
         spectrograms: Pictures by the recording's name.
 
     Returns:
@@ -54,15 +56,21 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "scores.csv", _csv([_line(each) for each in measurements]))
-    records = [asdict(row) for row in rows]
+    records = [asdict(row) for row in tables.every_row]
     names = [field.name for field in fields(Row)]
     write_text(folder / "table.csv", _csv([{**heading, **each} for each in records], names))
-    tests = [asdict(each) for each in comparisons]
+    tests = [asdict(each) for each in tables.comparisons]
     names = [field.name for field in fields(Comparison)]
     write_text(folder / "comparisons.csv", _csv([{**heading, **each} for each in tests], names))
-    everything = {**heading, "rows": _finite(records), "comparisons": _finite(tests)}
+    everything = {
+        **heading,
+        "rows": _finite(records),
+        "comparisons": _finite(tests),
+        "costs": [asdict(each) for each in costs],
+    }
     write_text(folder / "table.json", json.dumps(everything, indent=2))
     pictures = {
+        "bit-rates.png": bit_rate_picture(tables.rows),
         "violins.png": violin_picture(measurements),
         "frequency-profiles.png": profile_picture(measurements),
         **{
@@ -74,7 +82,7 @@ def write_report(
     for name, picture in pictures.items():
         write_picture(folder / name, picture)
     path = folder / "report.md"
-    write_text(path, format_markdown(dict(heading), rows, comparisons, pictures))
+    write_text(path, format_markdown(dict(heading), tables, costs, pictures))
     return path
 
 

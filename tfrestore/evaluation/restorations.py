@@ -8,14 +8,15 @@ them to one first, as Lattner & Nistal did.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation
 from tfrestore.errors import InputError
-from tfrestore.evaluation.measurement import DEGRADED, Excerpt, Recording, Subject
+from tfrestore.evaluation.efforts import timed
+from tfrestore.evaluation.measurement import DEGRADED, Effort, Excerpt, Recording, Subject
 from tfrestore.evaluation.workers import Failure, Task
 from tfrestore.restorer import Restorer
 
@@ -31,6 +32,8 @@ class Restorations:
         seconds: How much of a recording's middle to take; `None` for all.
         mono: Whether to mix a recording to one channel first.
         sample_rate: Hz that a recording is brought to first; `None` for the highest of the models'.
+        scoring_processes: Processes that score while this one restores.
+        seen: The systems that have restored anything in this process.
     """
 
     restorers: dict[str, Restorer]
@@ -39,6 +42,8 @@ class Restorations:
     seconds: float | None = None
     mono: bool = False
     sample_rate: int | None = None
+    scoring_processes: int = 0
+    seen: set[str] = field(default_factory=set)
 
     @property
     def rate(self) -> int:
@@ -113,12 +118,20 @@ class Restorations:
             index=index,
         )
         for subject in subjects:
-            version = degraded
+            version, effort = degraded, None
             if subject.system != DEGRADED:
-                version = self._restore(degraded, subject)
-            yield Task(subject, Recording(intact, self.rate), Recording(version, self.rate))
+                version, effort = self._restore(degraded, subject)
+            recordings = Recording(intact, self.rate), Recording(version, self.rate)
+            yield Task(subject, *recordings, effort)
 
-    def _restore(self, degraded: np.ndarray, subject: Subject) -> np.ndarray:
+    def _restore(self, degraded: np.ndarray, subject: Subject) -> tuple[np.ndarray, Effort]:
         restorer = self.restorers[subject.system]
         choice = {"seed": self.seed, "candidate": subject.sample} if restorer.is_stochastic else {}
-        return restorer.restore(degraded, self.rate, **choice)
+        is_first = subject.system not in self.seen
+        self.seen.add(subject.system)
+        return timed(
+            lambda: restorer.restore(degraded, self.rate, **choice),
+            self.rate,
+            self.scoring_processes,
+            is_first,
+        )

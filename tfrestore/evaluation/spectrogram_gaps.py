@@ -133,7 +133,7 @@ def read_mono(track: Track, sample_rate: int, seconds: float | None = None) -> n
     Raises:
         AudioFileError: if the recording cannot be read.
     """
-    waveform, own_rate = Excerpt.middle(track.duration, seconds).read(track.path)
+    waveform, own_rate = Excerpt.middle(track.duration, seconds).read_track(track)
     return resample(waveform.mean(axis=0, keepdims=True), own_rate, sample_rate)[0]
 
 

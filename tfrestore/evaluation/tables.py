@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,41 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """All tables of an evaluation.
+
+    Attributes:
+        rows: By degradation, genre, system and ruler.
+        comparisons: By degradation and ruler.
+        pooled: Rows over the MP3s of all bit rates, whose `degradation` is `"mp3"`; a recording
+            counts once for every bit rate.
+        genre_name: What genres are called: `"genre"`, or `"content"`.
+    """
+
+    rows: Sequence[Row]
+    comparisons: Sequence[Comparison]
+    pooled: Sequence[Row] = ()
+    genre_name: str = "genre"
+
+    @property
+    def every_row(self) -> list[Row]:
+        """The rows, and those over several bit rates where there are several."""
+        several = len({row.kbit_per_second for row in self.rows} - {None}) > 1
+        return [*self.rows, *(self.pooled if several else ())]
+
+    @classmethod
+    def of(cls, measurements: Iterable[Measurement], genre_name: str = "genre") -> Tables:
+        """The tables of measurements."""
+        measurements = list(measurements)
+        return cls(
+            make_rows(measurements),
+            make_comparisons(measurements),
+            make_rows(_pooled(measurements)),
+            genre_name,
+        )
+
+
+@dataclass(frozen=True)
 class _Column:
     """A system's values by one ruler: an array per recording, in the order of the recordings."""
 
@@ -132,6 +167,22 @@ def make_comparisons(measurements: Iterable[Measurement]) -> list[Comparison]:
             for first, second in itertools.combinations(single, 2):
                 comparisons.append(_compare(degradation, metric, first, second))
     return comparisons
+
+
+def _pooled(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Those of MP3s, as if they were all of one degradation."""
+    return [
+        replace(
+            each,
+            subject=replace(
+                each.subject,
+                track=f"{each.subject.track} as {each.subject.degradation}",
+                degradation="mp3",
+            ),
+        )
+        for each in measurements
+        if each.subject.degradation.startswith("mp3:")
+    ]
 
 
 def in_order(measurements: Iterable[Measurement], systems: Sequence[str]) -> list[Measurement]:
@@ -230,7 +281,7 @@ def _row(degradation, genre, metric, column: _Column, before: _Column | None) ->
     family, _, detail = degradation.partition(":")
     return Row(
         degradation=degradation,
-        kbit_per_second=int(detail) if family == "mp3" else None,
+        kbit_per_second=int(detail) if family == "mp3" and detail else None,
         genre=genre,
         system=column.system,
         versions=column.versions,

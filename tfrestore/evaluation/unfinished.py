@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.evaluation.measurement import Measurement, Subject
+from tfrestore.evaluation.measurement import Effort, Measurement, Subject
 from tfrestore.evaluation.scoring import Score
 
 
@@ -96,16 +96,18 @@ def _to_json(measurement: Measurement) -> str:
             },
             "notes": measurement.notes,
             "profiles": profiles and [profile.tolist() for profile in profiles],
+            "effort": measurement.effort and asdict(measurement.effort),
         }
     )
 
 
 def _from_json(line: str) -> Measurement:
     fields = json.loads(line)
-    profiles = fields["profiles"]
+    profiles, effort = fields["profiles"], fields["effort"]
     return Measurement(
         Subject(**fields["subject"]),
         {name: Score(np.array(values), why) for name, (values, why) in fields["scores"].items()},
         tuple(fields["notes"]),
         profiles and tuple(np.array(profile) for profile in profiles),
+        effort and Effort(**effort),
     )

@@ -8,20 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfrestore.errors import InputError
-from tfrestore.evaluation.measurement import Measurement, Recording, Subject, measure
+from tfrestore.evaluation.measurement import Effort, Measurement, Recording, Subject, measure
 from tfrestore.worker_processes import worker_processes
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker gets: see `tfrestore.evaluation.measurement.measure`."""
+    """What a worker gets: see `tfrestore.evaluation.measurement.measure`.
+
+    Attributes:
+        subject: What is measured.
+        reference: The intact recording.
+        estimate: The version that is measured.
+        effort: What it took to make it; kept with what is measured.
+    """
 
     subject: Subject
     reference: Recording
     estimate: Recording
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ def measure_all(
 
 def _outcome(task: Task, choices: Sequence[str]) -> Measurement | Failure:
     try:
-        return measure(task.subject, task.reference, task.estimate, choices)
+        measured = measure(task.subject, task.reference, task.estimate, choices)
+        return replace(measured, effort=task.effort)
     except InputError as error:
         return Failure(task.subject, str(error))
