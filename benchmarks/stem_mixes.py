@@ -42,11 +42,12 @@ def benchmark(options: argparse.Namespace) -> int:
     mixes = StemMixes()
     tracks = open_training_data(options.data).require("train")
     reader = MixReader(mixes, tracks, seed=0)
-    stems = sum(map(len, reader.stems.values()))
+    draws = reader.draws
     print(
-        f"{options.data}: {stems} stems of {len(reader.stems)} instruments and "
-        f"{len(reader.mixtures)} mixtures; examples of {mixes.samples / mixes.sample_rate:.0f} s "
-        f"at {', '.join(map(str, mixes.bit_rates))} kbit/s, {available_cores()} cores"
+        f"{options.data}: {sum(map(len, draws.stems.values()))} stems of {len(draws.stems)} "
+        f"instruments and {len(draws.mixtures)} mixtures; examples of "
+        f"{mixes.samples / mixes.sample_rate:.0f} s at {', '.join(map(str, mixes.bit_rates))} "
+        f"kbit/s, {available_cores()} cores"
     )
     _print_rates(mixes, tracks, options)
     _print_stages(reader, tracks, options.examples)
@@ -77,13 +78,13 @@ def _print_stages(reader, tracks, count: int) -> None:
     from tfrestore.data.songs import with_stems
     from tfrestore.data.stem_mixes import mix, rescale
 
-    mixes = reader.mixes
+    mixes, draws = reader.mixes, reader.draws
     rate, positions = mixes.sample_rate, range(count)
     files = {track.path: track for track in with_stems(tracks)}
     mixed, decoded, folded, sums, steps, mp3s, waveforms, degraded = ([] for _ in range(8))
 
     def draw():
-        mixed.extend(map(reader.draw, positions))
+        mixed.extend(map(draws.draw, positions))
 
     def decode():
         for drawn in mixed:
@@ -131,10 +132,10 @@ def _print_stages(reader, tracks, count: int) -> None:
             reader.read(position)
 
     # LAME is asked for its bit rates once per process, and files for their silence once.
-    reader.draw(0)
-    search = ("find where it is silent", lambda: list(map(reader.sources.begins, files.values())))
+    draws.draw(0)
+    search = ("find where it is silent", lambda: list(map(draws.sources.begins, files.values())))
     print_parts("file, once", len(files), [search])
-    stems = sum(len(drawn.parts) for drawn in map(reader.draw, positions)) / count
+    stems = sum(len(drawn.parts) for drawn in map(draws.draw, positions)) / count
     print_parts(
         "example",
         count,

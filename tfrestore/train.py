@@ -43,7 +43,9 @@ def make_train_parser() -> argparse.ArgumentParser:
         help="change one key; may be repeated",
     )
     parser.add_argument(
-        "--data", help="folder of music, fma:, musdb:, moisesdb: or stems:FOLDER, or demo"
+        "--data",
+        help="folder of music or of stems, or demo; fma:, musdb:, moisesdb:, stems:, midi: or "
+        "maestro: in front of it says what it is, and musdb:A+moisesdb:B joins several",
     )
     parser.add_argument("--out", required=True, help="folder of the run")
     parser.add_argument("--epochs", type=int, help="epochs at most")

@@ -88,7 +88,7 @@ def test_pairs_are_aligned_to_the_sample_at_constant_and_variable_bit_rates(
 def test_an_excerpt_is_that_of_the_mp3_of_everything_that_was_heard(tracks, mode):
     mixes = StemMixes(64, mode, samples=SAMPLES)
     reader = MixReader(mixes, tracks, seed=1)
-    drawn = reader.draw(0)
+    drawn = reader.draws.draw(0)
     heard = np.concatenate([read_excerpt(tracks[0], 0, 60_000, 44100)] * 2)
     length = drawn.lead + SAMPLES + reader.tail
     degraded, original = reader.encode(heard[:length], drawn)
@@ -119,7 +119,7 @@ def test_the_sum_is_that_of_the_stems_excerpts_with_their_gains(stems):
     reader = MixReader(SMALL, stems, seed=5)
     several = 0
     for position in range(8):
-        drawn = reader.draw(position)
+        drawn = reader.draws.draw(position)
         total = np.zeros(SAMPLES)
         for part in drawn.parts:
             waveform, rate = read(part.track.path)
@@ -168,7 +168,7 @@ def test_random_channels_are_another_mix_of_the_same_excerpt(stems):
     mixes = dataclasses.replace(SMALL, stems=(1, 1), channel_mix="random")
     for position in range(20):
         readers = [MixReader(each, stems, 0) for each in (mixes, SMALL)]
-        (part,), plain = readers[0].draw(position).parts, readers[1]
+        (part,), plain = readers[0].draws.draw(position).parts, readers[1]
         assert 0 <= part.channel < 1
         found, mean = readers[0].read_part(part, 0), plain.read_part(part._replace(channel=None), 0)
         assert np.array_equal(found, mean) == (part.track.channels == 1)
@@ -180,7 +180,7 @@ def test_draws_have_the_papers_ranges_and_no_song_twice(tracks):
     count, gains, sizes, modes, rates = 600, [], Counter(), Counter(), Counter()
     instruments = Counter()
     for position in range(count):
-        drawn = reader.draw(position)
+        drawn = reader.draws.draw(position)
         of = [songs[part.track.path] for part in drawn.parts]
         assert len(set(of)) == len(of)
         sizes[len(of)] += 1
@@ -206,7 +206,7 @@ def test_draws_have_the_papers_ranges_and_no_song_twice(tracks):
 
 def test_half_of_the_examples_are_real_mixtures_as_loud_as_they_are(tracks):
     reader = MixReader(SMALL, tracks, seed=0)
-    drawn = [reader.draw(position).parts for position in range(400)]
+    drawn = [reader.draws.draw(position).parts for position in range(400)]
     real = [parts for parts in drawn if isinstance(parts[0].track, Song)]
     assert len(real) == pytest.approx(200, abs=5 * 100**0.5)
     assert all(len(parts) == 1 and parts[0].gain == 1 for parts in real)
@@ -216,14 +216,16 @@ def test_half_of_the_examples_are_real_mixtures_as_loud_as_they_are(tracks):
 
 
 def test_without_mixtures_all_are_mixes_and_without_stems_all_are_excerpts(stems, music_folder):
-    assert MixReader(SMALL, stems, 0).mixture_share == 0
+    assert MixReader(SMALL, stems, 0).draws.mixture_share == 0
     recordings = list(open_catalogue(music_folder))
     reader = MixReader(SMALL, recordings, 0)
-    assert all(len(reader.draw(position).parts) == 1 for position in range(30))
+    assert all(len(reader.draws.draw(position).parts) == 1 for position in range(30))
     mixed = MixReader(dataclasses.replace(SMALL, mix_recordings=True), recordings, 0)
-    assert max(len(mixed.draw(position).parts) for position in range(30)) > 2
+    assert max(len(mixed.draws.draw(position).parts) for position in range(30)) > 2
     both = MixReader(SMALL, [*stems, *recordings], 0)
-    kinds = Counter(type(both.draw(position).parts[0].track).__name__ for position in range(60))
+    kinds = Counter(
+        type(both.draws.draw(position).parts[0].track).__name__ for position in range(60)
+    )
     assert min(kinds.values()) > 15 and set(kinds) == {"Stem", "Track"}
 
 
@@ -231,7 +233,7 @@ def test_longer_recordings_are_drawn_more_often(tmp_path):
     write_sound(tmp_path / "long.wav", 3.0)
     write_sound(tmp_path / "short.wav", 1.0)
     reader = MixReader(SMALL, list(open_catalogue(tmp_path)), 0)
-    drawn = Counter(reader.draw(n).parts[0].track.path.stem for n in range(300))
+    drawn = Counter(reader.draws.draw(n).parts[0].track.path.stem for n in range(300))
     assert drawn["long"] == pytest.approx(225, abs=5 * (300 * 3 / 16) ** 0.5)
 
 
@@ -253,13 +255,13 @@ def test_what_is_drawn_is_the_same_for_ever(stems):
 
     reader = MixReader(SMALL, stems, seed=7)
     for position in range(20):
-        drawn = reader.draw(position)
+        drawn = reader.draws.draw(position)
         rate = PAPER_BIT_RATES[int(6 * number(f"7:bit rate:example {position}"))]
         assert drawn.kbit_per_second == rate
         gain = -10 + 20 * number(f"7:{position}:0:gain:0")
         assert 20 * np.log10(drawn.parts[0].gain) == pytest.approx(gain)
         assert len(drawn.parts) == 1 + int(8 * number(f"7:{position}:0:number of stems"))
-        stems_of = reader.stems[("bass", "drums")[int(2 * number(f"7:{position}:0:stem:0"))]]
+        stems_of = reader.draws.stems[("bass", "drums")[int(2 * number(f"7:{position}:0:stem:0"))]]
         assert drawn.parts[0].track in [stem for _, stem in stems_of]
 
 
@@ -267,11 +269,13 @@ def test_the_authors_draw_of_the_bit_rate_is_one_for_an_epoch(stems):
     mixes = dataclasses.replace(SMALL, bit_rate_draw="epoch", examples_per_epoch=10)
     assert mixes.count(stems) == 10
     reader = MixReader(mixes, stems, 0)
-    drawn = [(each.kbit_per_second, each.variable_bit_rate) for each in map(reader.draw, range(80))]
+    drawn = [
+        (each.kbit_per_second, each.variable_bit_rate) for each in map(reader.draws.draw, range(80))
+    ]
     epochs = [set(drawn[first : first + 10]) for first in range(0, 80, 10)]
     assert all(len(epoch) == 1 for epoch in epochs) and len(set.union(*epochs)) > 3
     fixed = MixReader(dataclasses.replace(mixes, bit_rate_draw="example"), stems, 0)
-    assert len({fixed.draw(position).kbit_per_second for position in range(10)}) > 1
+    assert len({fixed.draws.draw(position).kbit_per_second for position in range(10)}) > 1
 
 
 def test_an_epoch_has_as_many_examples_as_lie_side_by_side_in_the_music(tracks, stems):
@@ -311,7 +315,7 @@ def test_a_damaged_stem_and_a_silent_one_are_replaced_and_named_once(tmp_path, c
     assert all(np.abs(original).max(axis=1).min() > 0.5 for _, original in found)
     assert same(batches(mixes, tracks, start=3, count=3), found[3:])
     reader = MixReader(mixes, tracks, 0)
-    drawn = {part.track.path for n in range(60) for part in reader.draw(n).parts}
+    drawn = {part.track.path for n in range(60) for part in reader.draws.draw(n).parts}
     assert drawn == {each.path for each in intact}
 
 
@@ -321,7 +325,7 @@ def test_a_file_that_vanishes_while_training_is_replaced(stems, tmp_path, caplog
     tracks = list(open_catalogue(f"stems:{tmp_path}"))
     reader = MixReader(SMALL, tracks, 0)
     for track in tracks:
-        reader.sources.begins(track)
+        reader.draws.sources.begins(track)
     tracks[0].path.unlink()
     with caplog.at_level(logging.WARNING, "tfrestore.data"):
         found = [reader.read(position)[1] for position in range(12)]

@@ -20,9 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.audio.resampling import resampled_length
 from tfrestore.data.catalogue import Track
-from tfrestore.data.excerpts import ORDERS, Replacements, fractions
+from tfrestore.data.excerpts import ORDERS, Replacements, fractions, length_of
 from tfrestore.data.pair_batches import pair_batches
 from tfrestore.errors import AudioFileError, UsageError
 
@@ -92,7 +91,7 @@ class ExcerptPairs:
         What is left at a track's end, less than half an excerpt, belongs to none.
         """
         hop = max(1, self.samples // 2)
-        samples = resampled_length(track.frames, track.sample_rate, self.sample_rate)
+        samples = length_of(track, self.sample_rate)
         return range(0, max(1, samples - self.samples + 1), hop)
 
     def dataset(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrestore.audio.files import read
-from tfrestore.audio.resampling import resample
+from tfrestore.audio.resampling import resample, resampled_length
 from tfrestore.data.catalogue import Track
 from tfrestore.data.songs import Song
 from tfrestore.errors import AudioFileError
@@ -36,6 +36,11 @@ END_TOLERANCE_SECONDS = 0.1
 MOST_ATTEMPTS = 20
 
 _log = logging.getLogger("tfrestore.data")
+
+
+def length_of(track: Track, sample_rate: int) -> int:
+    """The samples of a track at another rate."""
+    return resampled_length(track.frames, track.sample_rate, sample_rate)
 
 
 class Plan(NamedTuple):

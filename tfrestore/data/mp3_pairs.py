@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrestore.audio.mp3 import mp3_sample_rate
-from tfrestore.audio.resampling import resampled_length
 from tfrestore.data.catalogue import Track
 from tfrestore.data.encoded_pairs import encode_pair
 from tfrestore.data.excerpt_pairs import ExcerptPairs
+from tfrestore.data.excerpts import length_of
 from tfrestore.data.shards import PreparedTrack, read_pair
 from tfrestore.errors import AudioFileError, UsageError
 
@@ -134,5 +134,5 @@ def listening_pair(
 def listening_excerpt(track: Track, sample_rate: int) -> tuple[int, int]:
     """First sample and length, at a rate, of the part of a track that is listened to."""
     samples = LISTENING_SECONDS * sample_rate
-    length = resampled_length(track.frames, track.sample_rate, sample_rate)
+    length = length_of(track, sample_rate)
     return max(0, (length - samples) // 2), samples

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.audio.resampling import resampled_length
 from tfrestore.audio.tf_decoding import decode_excerpt
 from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import (
@@ -28,6 +27,7 @@ from tfrestore.data.excerpts import (
     Replacements,
     cut_excerpt,
     fractions,
+    length_of,
     plan_excerpt,
 )
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask, waveform_gap_mask
@@ -126,7 +126,7 @@ class GapExamples:
         return max(1, self._samples_of(track) // self._stride())
 
     def _samples_of(self, track: Track) -> int:
-        return resampled_length(track.frames, track.sample_rate, self.geometry.sample_rate)
+        return length_of(track, self.geometry.sample_rate)
 
     def _stride(self) -> int:
         geometry = self.geometry

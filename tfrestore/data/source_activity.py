@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.resampling import resampled_length
 from tfrestore.data.catalogue import Track
-from tfrestore.data.excerpts import read_frames
+from tfrestore.data.excerpts import length_of, read_frames
 from tfrestore.data.songs import with_stems
 from tfrestore.errors import AudioFileError
 
@@ -67,7 +66,7 @@ class SourceActivity:
         """Mean power of every chunk, over all channels, float64."""
         if not track.frames:
             return np.zeros(1)
-        length = resampled_length(track.frames, track.sample_rate, self.sample_rate)
+        length = length_of(track, self.sample_rate)
         edges = np.arange(0, max(1, length), self.chunk) * track.sample_rate // self.sample_rate
         edges = np.append(np.unique(edges), track.frames)
         powers, per_block = [], max(1, _BLOCK_SECONDS * self.sample_rate // self.chunk)
