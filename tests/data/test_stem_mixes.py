@@ -333,6 +333,19 @@ def test_a_file_that_vanishes_while_training_is_replaced(stems, tmp_path, caplog
     assert [record.getMessage().count("0.wav") for record in caplog.records] == [1]
 
 
+def test_where_all_mixtures_are_silent_stems_are_mixed_and_the_other_way_round(tmp_path):
+    silence = np.zeros(20_000, np.float32)
+    write(tmp_path / "music/silent.wav", silence)
+    write_sound(tmp_path / "music/loud.wav", 1.0)
+    write(tmp_path / "stems/drums/silent.wav", silence)
+    write_sound(tmp_path / "stems/drums/loud.wav", 1.0)
+    music = {track.path.stem: track for track in open_catalogue(f"folder:{tmp_path / 'music'}")}
+    drums = {track.path.stem: track for track in open_catalogue(f"stems:{tmp_path / 'stems'}")}
+    for tracks in ([music["silent"], drums["loud"]], [music["loud"], drums["silent"]]):
+        draws = MixReader(SMALL, tracks, 0).draws
+        assert {part.track.path.stem for n in range(20) for part in draws.draw(n).parts} == {"loud"}
+
+
 def test_nothing_but_silence_is_one_line(tmp_path):
     for name in ("drums/a", "bass/b"):
         write(tmp_path / f"{name}.wav", np.zeros(20_000, np.float32))
@@ -354,6 +367,9 @@ def test_prepared_pairs_are_refused_with_what_to_give_instead(tmp_path):
         SMALL.dataset(open_shards(tmp_path / "pairs"), 1, 0)
     with pytest.raises(UsageError, match="there is no music"):
         SMALL.dataset([], 1, 0)
+    midi = dataclasses.replace(catalogue[0], path=tmp_path / "tune.mid")
+    with pytest.raises(UsageError, match="tune.mid is a MIDI file"):
+        SMALL.dataset([midi], 1, 0)
 
 
 @pytest.mark.parametrize(

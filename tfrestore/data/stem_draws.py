@@ -7,7 +7,6 @@ which nothing is played are not drawn.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,6 +67,7 @@ class StemDraws:
 
     Attributes:
         mixtures: The tracks that are a mixture: all but single stems.
+        durations: Of the mixtures, in seconds.
         stems: By instrument, stems with the number of the song that they are of.
         mixture_share: Share of the examples that are a stretch of a real mixture.
     """
@@ -77,7 +77,9 @@ class StemDraws:
         self.seed = seed
         self.epoch_length = mixes.count(tracks)
         self.sources = ActiveSources(tracks, mixes.samples, mixes.sample_rate)
+        self.tracks = tracks
         self.mixtures = [track for track in tracks if not isinstance(track, Stem)]
+        self.durations = np.array([track.duration for track in self.mixtures])
         self.stems: dict[str, list[tuple[int, Track]]] = {}
         for number, track in enumerate(tracks):
             for instrument, stem in _stems_of(track, mixes.mix_recordings):
@@ -108,7 +110,17 @@ class StemDraws:
         # Frames of an MP3 begin anywhere in an excerpt.
         frame = frame_length(mixes.sample_rate, kbit_per_second)
         lead = round(LEAD_SECONDS * mixes.sample_rate) + int(phase * frame)
-        parts = [self._mixture(draw)] if share < self.mixture_share else self._stems(draw)
+        first, second = self._mixture, self._stems
+        if share >= self.mixture_share:
+            first, second = second, first
+        # Where all mixtures are silent there still are stems, and the other way round.
+        parts = first(draw) or second(draw)
+        if not parts:
+            raise AudioFileError(
+                f"{self.tracks[0].path}: nothing can be heard in it, nor in any of the other "
+                f"{len(self.tracks) - 1} recordings; check that the music is still there and "
+                "intact."
+            )
         return Mix(tuple(parts), kbit_per_second, is_variable, lead)
 
     def _drawn_for(self, position: int) -> str:
@@ -116,21 +128,22 @@ class StemDraws:
             return f"epoch {position // self.epoch_length}"
         return f"example {position}"
 
-    def _mixture(self, draw: Callable[..., tuple[float, float]]) -> Part:
-        """One real mixture, as loud as it is; longer ones are drawn more often."""
-        left = self.mixtures
-        for attempt in itertools.count():
-            ends = np.cumsum([track.duration for track in left])
+    def _mixture(self, draw: Callable[..., tuple[float, float]]) -> list[Part]:
+        """One real mixture, as loud as it is; longer ones are drawn more often. Or none."""
+        weights = self.durations.copy()
+        for attempt in range(len(weights)):
+            ends = np.cumsum(weights)
+            if not ends[-1]:
+                break
             place = draw("mixture", attempt)[0] * ends[-1]
-            number = min(int(np.searchsorted(ends, place, side="right")), len(left) - 1)
-            if part := self._part(left[number], 1.0, draw, f"mixture {attempt}"):
-                return part
-            left = [*left[:number], *left[number + 1 :]]
-            if not left:
-                raise _nothing_to_hear(self.mixtures)
+            number = int(np.searchsorted(ends, place, side="right"))
+            if part := self._part(self.mixtures[number], 1.0, draw, f"mixture {attempt}"):
+                return [part]
+            weights[number] = 0.0
+        return []
 
     def _stems(self, draw: Callable[..., tuple[float, float]]) -> list[Part]:
-        """Stems of different songs: first which instrument, then which of its stems."""
+        """Stems of different songs: first which instrument, then which of its stems. Or none."""
         (least, largest), (quietest, loudest) = self.mixes.stems, self.mixes.gain_decibels
         wanted = least + int(draw("number of stems")[0] * (largest - least + 1))
         parts, songs, useless = [], set(), set()
@@ -147,8 +160,6 @@ class StemDraws:
             else:
                 useless.add(stem.path)
             attempt += 1
-        if not parts:
-            raise _nothing_to_hear([stem for stems in self.stems.values() for _, stem in stems])
         return parts
 
     def _stems_without(self, songs: set[int], useless: set[Path]) -> list[list[tuple[int, Track]]]:
@@ -183,10 +194,3 @@ def _stems_of(track: Track, mix_recordings: bool) -> list[tuple[str, Track]]:
     if isinstance(track, Stem):
         return [(track.instrument, track)]
     return [("recording", track)] if mix_recordings else []
-
-
-def _nothing_to_hear(tracks: Sequence[Track]) -> AudioFileError:
-    return AudioFileError(
-        f"{tracks[0].path}: nothing can be heard in it, nor in any of the other {len(tracks) - 1} "
-        "recordings; check that the music is still there and intact."
-    )

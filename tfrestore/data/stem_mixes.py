@@ -52,6 +52,7 @@ from tfrestore.data.encoded_pairs import (
     to_int16,
 )
 from tfrestore.data.excerpts import Replacements, length_of, mean_of_channels, read_excerpt
+from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.pair_batches import pair_batches
 from tfrestore.data.shards import PreparedTrack
 from tfrestore.data.stem_draws import Mix, Part, StemDraws
@@ -208,6 +209,11 @@ class MixReader:
                 raise UsageError(
                     f"{track.settings.folder}: these are pairs of music and MP3, but this model "
                     "learns from stems that are mixed as it goes; give the folder of music."
+                )
+            if track.path.suffix.lower() in MIDI_SUFFIXES:
+                raise UsageError(
+                    f"{track.path} is a MIDI file, but this model learns from recordings; give a "
+                    "folder of music or of stems."
                 )
         self.mixes = mixes
         self.draws = StemDraws(mixes, tracks, seed)
