@@ -113,6 +113,7 @@ def test_costs_are_on_the_screen_and_in_the_report():
     for text in (screen, page):
         line = next(line for line in text.splitlines() if "16,539,308" in line)
         assert "0.5" in line and "0.75" in line
+        assert "By genre" not in text and "by genre" not in text
         assert text.index("By bit rate") < text.index("By content") < text.index("Parameters")
     for block in page.split("\n\n"):
         cells = {line.count("|") for line in block.splitlines()}

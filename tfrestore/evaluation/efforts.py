@@ -3,10 +3,10 @@
 The real-time factor is measured while the evaluation runs, of every recording that a model
 restores: seconds on the clock per second of audio, with all its channels, and of these the median,
 which what else the machine does for a while does not change. The first recording in a process makes
-TensorFlow trace the graph and is left out where there are others. Processes that
-score recordings meanwhile take their share of the cores; `--jobs 1` scores and restores in turn, so
-that nothing but the rest of the machine disturbs the measurement. The processor's seconds are what
-restoring takes on all cores together, whoever else is at work.
+TensorFlow trace the graph and is left out where there are others. Processes that score recordings
+meanwhile take their share of the cores; `--jobs 1` scores and restores in turn, so that nothing but
+the rest of the machine disturbs the measurement. The processor's seconds are what restoring takes
+on all cores together, whoever else is at work.
 """
 
 from __future__ import annotations

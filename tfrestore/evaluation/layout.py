@@ -38,7 +38,7 @@ def format_screen(tables: Tables, costs: Sequence[Cost] = ()) -> str:
         parts.append(f"\n{degradation}, {_counted(tracks, 'recording')}, mean ± standard deviation")
         parts.append(_screen_block(overall, comparisons, degradation))
         if len(names(chosen, "genre")) > 2:
-            parts += _gains_by_genre(chosen)
+            parts += _gains_by_genre(chosen, tables.genre_name)
         parts += [f"  {note}" for note in left_out(overall)]
     for overview in make_overviews(tables, costs):
         parts += [f"\n{overview.title}", aligned([overview.short_head, *overview.body])]
@@ -75,8 +75,9 @@ def format_markdown(
             lines += _systems_table(restored, lambda row: gain(row, spread=True))
         genres = [genre for genre in names(chosen, "genre") if genre != ALL]
         if len(genres) > 1:
-            lines += ["", "### By genre", ""]
-            lines += _genre_table([row for row in chosen if is_shown(row.metric)], genres)
+            lines += ["", f"### By {tables.genre_name}", ""]
+            shown = [row for row in chosen if is_shown(row.metric)]
+            lines += _genre_table(shown, genres, tables.genre_name)
         tests = [each for each in comparisons if each.degradation == degradation and each.count > 1]
         tests = [each for each in tests if is_shown(each.metric)]
         if tests:
@@ -154,12 +155,13 @@ def _screen_block(rows, comparisons, degradation) -> str:
     return aligned(table)
 
 
-def _gains_by_genre(rows) -> list[str]:
+def _gains_by_genre(rows, genre_name: str) -> list[str]:
     parts = []
     for column in dict.fromkeys(column_of(row) for row in rows if row.system != DEGRADED):
         of_system = [row for row in rows if column_of(row) == column]
         metrics = names(of_system, "metric")
-        table = [["gain by genre", "recordings", *(short_heading(metric) for metric in metrics)]]
+        head = [f"gain by {genre_name}", "recordings"]
+        table = [[*head, *(short_heading(metric) for metric in metrics)]]
         for genre in names(of_system, "genre"):
             found = {row.metric: row for row in of_system if row.genre == genre}
             tracks = max(row.tracks for row in found.values())
@@ -184,7 +186,7 @@ def _systems_table(rows, cell, best: bool = False) -> list[str]:
     return markdown_table(["system", *(heading_of(metric) for metric in metrics)], body)
 
 
-def _genre_table(rows, genres) -> list[str]:
+def _genre_table(rows, genres, genre_name: str) -> list[str]:
     metrics = names(rows, "metric")
     body = []
     for genre in genres:
@@ -196,7 +198,7 @@ def _genre_table(rows, genres) -> list[str]:
             ]
             body.append([genre, system, str(tracks), *cells])
     headings = (heading_of(metric) for metric in metrics)
-    return markdown_table(["genre", "system", "recordings", *headings], body)
+    return markdown_table([genre_name, "system", "recordings", *headings], body)
 
 
 def _counted(count: int, noun: str) -> str:
