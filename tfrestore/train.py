@@ -106,6 +106,8 @@ def train(options: argparse.Namespace) -> int:
         return 130
     if scores:
         print(f"{folder}: {', '.join(f'{name} {value:.5g}' for name, value in scores.items())}")
+    elif run.has_run_out_of_patience:
+        print(f"{folder}: this run has ended, for want of a better model; it is as good as it got.")
     else:
         print(f"{folder}: already at its last step; give --steps or --epochs to go on.")
     return 0

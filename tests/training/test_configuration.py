@@ -22,8 +22,8 @@ def test_every_preset_is_completed_with_every_default_spelt_out(name):
     assert tuple(preset.config) == SECTIONS
     assert preset.config["training"].keys() == TrainingSettings.__dataclass_fields__.keys()
     # Keras's default for the inpainters, that of the progressive GANs for the stochastic ones.
-    assert preset.config["recipe"]["beta_2"] == {"inpainter": 0.999, "sr_gan": 0.99}[preset.family]
-    assert preset.config["restorer"]["chunk_seconds"] == 8.0
+    assert preset.config["recipe"]["beta_2"] == {"sr_gan": 0.99}.get(preset.family, 0.999)
+    assert preset.config["restorer"]["chunk_seconds"] == {"apollo": 30.0}.get(preset.family, 8.0)
     # The paper's GAN would take 1.3 GB; its tests count its parameters without making them.
     if name.startswith("sr_gan_") and name not in ("sr_gan_small", "sr_gan_tiny"):
         return

@@ -17,11 +17,13 @@ _MODULES = {
     "interpolated": "critic_slope",
     "least_squares_discriminator_loss": "least_squares",
     "least_squares_generator_loss": "least_squares",
+    "log_spectral_loss": "log_spectrum",
     "mean_value": "wasserstein",
     "mode_collapse_loss": "profiles",
     "multi_resolution_stft_loss": "multi_resolution_stft",
     "non_saturating_generator_loss": "non_saturating",
     "rhythm_profile": "profiles",
+    "si_snr_loss": "si_snr",
     "wasserstein_critic_loss": "wasserstein",
     "wasserstein_generator_loss": "wasserstein",
 }

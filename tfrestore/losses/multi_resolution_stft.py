@@ -49,8 +49,13 @@ def multi_resolution_stft_loss(
 
 def magnitude(waveform, window: int):
     """Magnitudes of the STFT that the loss takes: (batch, samples) to (batch, frames, bins)."""
+    return ops.sqrt(ops.maximum(power(waveform, window), _TINY))
+
+
+def power(waveform, window: int):
+    """The squares of the magnitudes: (batch, samples) to (batch, frames, bins)."""
     real, imaginary = _stft(window)(waveform)
-    return ops.sqrt(ops.maximum(ops.square(real) + ops.square(imaginary), _TINY))
+    return ops.square(real) + ops.square(imaginary)
 
 
 @functools.cache

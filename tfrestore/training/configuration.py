@@ -27,6 +27,9 @@ from tfrestore.models.presets import Preset
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SECTIONS = ("network", "restorer", "recipe", "data", "training")
 
+# Arguments of a class that are no keys of its section: whoever makes it has them.
+_MADE_ELSEWHERE = ("network", "restorer", "critic", "discriminator", "steps_per_epoch")
+
 #: What a run's own `config.yaml` holds beside the sections.
 NOTES = ("preset", "family", "catalogue")
 
@@ -45,6 +48,10 @@ class TrainingSettings:
         calibration_batches: Batches that the statistics of batch normalisation are measured on.
         checkpoint_steps: Steps between two checkpoints; there is one at the end of an epoch as
             well.
+        patience: Epochs without a better model after which training ends; by default it goes on to
+            the last step.
+        weight_average: What remains in a step of the moving average of the weights, 0.999 say. The
+            average is then what is validated and kept. By default there is none.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
         seed: Decides initial weights that the preset leaves open, examples and degradations.
     """
@@ -56,6 +63,8 @@ class TrainingSettings:
     validation_examples: int = 256
     calibration_batches: int = 16
     checkpoint_steps: int = 200
+    patience: int | None = None
+    weight_average: float | None = None
     precision: str = "float32"
     seed: int = 0
 
@@ -65,6 +74,10 @@ class TrainingSettings:
             least, end = (0, 2**64) if field.name == "seed" else (1, 2**31)
             if isinstance(value, int) and not least <= value < end:
                 raise UsageError(f"training.{field.name} is {value}; give {least} to {end - 1}.")
+        if self.weight_average is not None and not 0 <= self.weight_average < 1:
+            raise UsageError(
+                f"training.weight_average is {self.weight_average}; give 0 to 1, 0.999 say."
+            )
         if self.precision not in PRECISIONS:
             raise UsageError(
                 f"training.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
@@ -185,7 +198,7 @@ def _parameters(preset: Preset, section: str) -> dict[str, inspect.Parameter]:
         name: parameter
         for name, parameter in parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
-        and name not in ("network", "restorer", "critic")
+        and (section == "training" or name not in _MADE_ELSEWHERE)
     }
 
 

@@ -44,6 +44,28 @@ def sum_over_replicas(gradients: Sequence) -> list:
     return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
 
 
+def clip_summed_gradients(
+    gradients: Sequence, largest_norm: float, optimizer
+) -> tuple[list, object]:
+    """Turns gradients down to a norm over all of them, which must be those of the global batch.
+
+    Keras clips on every replica what that one has, before anything is summed up.
+
+    Args:
+        gradients: what `sum_over_replicas` gave, of a loss that `optimizer.scale_loss` scaled.
+        largest_norm: what the norm of the loss's own gradients is turned down to.
+        optimizer: the Keras optimizer they are for.
+
+    Returns:
+        The gradients, scaled as they were, and the norm of the loss's own before it was clipped;
+        where a gradient is not finite the norm is neither, and no gradient is.
+    """
+    scale = optimizer.scale_loss(1.0)
+    norm = tf.linalg.global_norm(gradients)
+    clipped, _ = tf.clip_by_global_norm(gradients, largest_norm * scale, norm)
+    return clipped, norm / scale
+
+
 def apply_summed_gradients(optimizer, gradients: Sequence, variables: Sequence) -> None:
     """Applies gradients that are the same on all replicas.
 

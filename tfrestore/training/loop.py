@@ -11,7 +11,7 @@ A recipe's trainer is a Keras model with the network as `network`, `train_step`,
 - `training_metrics` and `validation_metrics`, where the two kinds of step track different ones of
   its `metrics`; a run whose `loss`, or a metric that is named as one, is no number ends;
 - `uses_batch_statistics`: whether those have to be measured before the network is used;
-- an argument `restorer` of its constructor.
+- arguments `restorer` and `steps_per_epoch` of its constructor.
 
 TensorBoard shows what the trainer's `illustrate`, or that of the examples, returns.
 
@@ -31,7 +31,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -52,6 +52,7 @@ from tfrestore.training.calibration import BatchNormalizationCalibration
 from tfrestore.training.configuration import TrainingSettings
 from tfrestore.training.distribution import default_strategy
 from tfrestore.training.journal import Journal
+from tfrestore.training.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +103,15 @@ class TrainingRun:
         with self.strategy.scope():
             self.network = self._make_network()
             self.restorer = self._make("restorer", self.network)
-            self.trainer = self._make_trainer()
         self.examples = self._make("data", self.restorer)
+        self.steps_per_epoch = settings.steps_per_epoch or max(
+            LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
+        )
+        with self.strategy.scope():
+            self.trainer = self._make_trainer()
+        self.average = None
+        if settings.weight_average:
+            self.average = WeightAverage(self.network, settings.weight_average, self.strategy)
         self.calibrate = BatchNormalizationCalibration(self.network, self.strategy)
         # Here, so that what cannot be batched is said before the folder is made.
         self.validation_batches = self._batches(
@@ -116,12 +124,10 @@ class TrainingRun:
             self.tracks, settings.seed, batches=settings.calibration_batches
         )
 
-        self.steps_per_epoch = settings.steps_per_epoch or max(
-            LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
-        )
         self.total_steps = settings.steps or settings.epochs * self.steps_per_epoch
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+        self.epochs_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Weights of one architecture may fit into another of the same shapes.
         self.model = tf.Variable(
             json.dumps(
@@ -132,12 +138,17 @@ class TrainingRun:
                 }
             )
         )
+        # What a run does not use is not in its checkpoints, so that older ones can be restored.
+        optional = {} if self.average is None else {"average": self.average.state}
+        if settings.patience is not None:
+            optional["epochs_since_best"] = self.epochs_since_best
         self.checkpoint = tf.train.Checkpoint(
             trainer=self.trainer,
             untracked=_untracked_variables(self.trainer),
             step=self.step,
             best=self.best,
             model=self.model,
+            **optional,
         )
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, str(self.folder / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
@@ -159,7 +170,8 @@ class TrainingRun:
 
     def _make_trainer(self):
         wanted = inspect.signature(self.preset.find_class("recipe")).parameters
-        given = {"restorer": self.restorer} if "restorer" in wanted else {}
+        offered = {"restorer": self.restorer, "steps_per_epoch": self.steps_per_epoch}
+        given = {name: value for name, value in offered.items() if name in wanted}
         return self._make("recipe", self.network, **given)
 
     def _make(self, section: str, *args, **overrides):
@@ -179,6 +191,12 @@ class TrainingRun:
     def step_number(self) -> int:
         """Steps made so far."""
         return int(self.step)
+
+    @property
+    def has_run_out_of_patience(self) -> bool:
+        """Whether so many epochs as `training.patience` says went by without a better model."""
+        patience = self.settings.patience
+        return patience is not None and int(self.epochs_since_best) >= patience
 
     @property
     def checkpoint_step(self) -> int:
@@ -253,7 +271,9 @@ class TrainingRun:
         presets.write_text(self.folder / presets.TRAINING_FILE, text)
 
     def run(self) -> dict[str, float]:
-        """Trains until the last step; the best scores so far are in the folder at any time.
+        """Trains until the last step, or as long as it has patience.
+
+        The best model so far is in the folder at any time.
 
         Returns:
             The scores of the last epoch, as in `history.csv`; empty if there was no step to make.
@@ -278,12 +298,12 @@ class TrainingRun:
 
     def _run(self) -> dict[str, float]:
         step = self.step_number
-        if step >= self.total_steps:
+        if step >= self.total_steps or self.has_run_out_of_patience:
             return {}
         if not self.validation_tracks:
             logger.info("there are no validation tracks; the model of the last epoch is kept")
         history = _History(self.folder / "history.csv", keep_until=step)
-        train_step = self._distributed(self.trainer.train_step)
+        train_step = self._distributed(self.trainer.train_step, self.average)
         test_step = self._distributed(self.trainer.test_step)
         batches = iter(
             self._batches(self.tracks, self.settings.seed, step, self.total_steps - step)
@@ -291,7 +311,7 @@ class TrainingRun:
         pace = _Pace(step)
         with Journal(self.folder / "logs") as journal, progress_bars() as bars:
             bar = bars.add_task("training", total=self.total_steps, completed=step, note="")
-            while step < self.total_steps:
+            while step < self.total_steps and not self.has_run_out_of_patience:
                 train_step(next(batches))
                 step += 1
                 self.step.assign(step)
@@ -310,9 +330,10 @@ class TrainingRun:
                     self._check_weights()
                 if at_end:
                     bars.update(bar, note="validating")
-                    validation = self._validate(test_step)
-                    self._keep_best(validation, step)
-                    self._show(validation, journal, step)
+                    with self.average.in_place() if self.average else nullcontext():
+                        validation = self._validate(test_step)
+                        self._keep_best(validation, step)
+                        self._show(validation, journal, step)
                     scores = {
                         "epoch": math.ceil(step / self.steps_per_epoch),
                         "step": step,
@@ -330,6 +351,8 @@ class TrainingRun:
                     # The bar says it on a terminal.
                     if at_end or bars.disable:
                         self._report(scores if at_end else {**training, **speed}, step)
+        if self.has_run_out_of_patience:
+            logger.info("ended: no better model in %d epochs", int(self.epochs_since_best))
         return scores
 
     def _report(self, scores: dict[str, float], step: int) -> None:
@@ -343,12 +366,14 @@ class TrainingRun:
             timedelta(seconds=round(left)),
         )
 
-    def _distributed(self, function):
+    def _distributed(self, function, average: WeightAverage | None = None):
         """A step on a batch of the distributed data, traced once."""
 
         @tf.function
         def step(batch):
             self.strategy.run(function, args=(batch,))
+            if average is not None:
+                average.update()
 
         return step
 
@@ -382,6 +407,9 @@ class TrainingRun:
                     scores={f"val_{name}": value for name, value in validation.items()},
                 )
             self.best.assign(score)
+            self.epochs_since_best.assign(0)
+        else:
+            self.epochs_since_best.assign_add(1)
 
     def _show(self, validation: dict[str, float], journal: Journal, step: int) -> None:
         """Scores, pictures and sound for TensorBoard."""
@@ -444,10 +472,16 @@ class TrainingRun:
 
 
 def _untracked_variables(trainer: keras.Model) -> list[tf.Variable]:
-    """Those of metrics and random generators, which TensorFlow's checkpoints miss in Keras 3."""
+    """What TensorFlow's checkpoints of a Keras 3 model miss.
+
+    These are the variables of metrics and random generators, and the weights of layers that are
+    held in lists, but for those that an optimizer trains and holds.
+    """
     weights = {id(variable) for variable in trainer.weights}
     random = [variable for variable in trainer.variables if id(variable) not in weights]
-    return [variable.value for variable in trainer.metrics_variables + random]
+    found = {id(each) for each in tf.train.TrackableView(trainer).descendants()}
+    held = [each for each in trainer.weights if not {id(each), id(each.value)} & found]
+    return [variable.value for variable in trainer.metrics_variables + random + held]
 
 
 class _Pace:

@@ -35,6 +35,7 @@ from keras import ops
 from tfrestore.layers.stft import STFT, InverseSTFT
 from tfrestore.models.apollo.band_sequence import BandRoformer, ConvActNorm
 from tfrestore.models.apollo.band_split import BandReconstruction, BandSplit
+from tfrestore.models.apollo.residual import SpectralResidual, frame_norm
 from tfrestore.models.presets import PresetMixin
 
 #: Convolutions along time in a block.
@@ -67,6 +68,9 @@ class Apollo(PresetMixin, keras.Model):
             nothing later than a window after it: an algorithmic latency of `frame_length`, 20 ms.
             The transform then has zeros in front of the first sample instead of its reflection.
             Defaults to `False`, as published.
+        residual: bool. If `True`, the network says what is to be added to its input, at whatever
+            loudness (`SpectralResidual`), instead of making the spectrum anew. Defaults to `False`,
+            as published.
         seed: int. Seed of the initial weights. Defaults to `0`.
 
     Raises:
@@ -90,6 +94,7 @@ class Apollo(PresetMixin, keras.Model):
         band_bins: int = 5,
         frame_length: int = 882,
         causal: bool = False,
+        residual: bool = False,
         seed: int = 0,
         **kwargs,
     ):
@@ -108,6 +113,7 @@ class Apollo(PresetMixin, keras.Model):
         self.frame_length = frame_length
         self.hop_length = frame_length // 2
         self.causal = causal
+        self.residual = residual
         self.seed = seed
 
         policy, seeds = self.dtype_policy, itertools.count(1000 * seed, 10)
@@ -138,6 +144,9 @@ class Apollo(PresetMixin, keras.Model):
         self.band_reconstruction = BandReconstruction(
             **cut, seed=next(seeds), dtype=policy, name="band_reconstruction"
         )
+        self.spectral_residual = None
+        if residual:
+            self.spectral_residual = SpectralResidual(**cut, name="spectral_residual")
         self.build()
 
     def build(self, input_shape=None):
@@ -148,6 +157,8 @@ class Apollo(PresetMixin, keras.Model):
         self.band_split.build()
         for layer in (*self.sequence, self.band_reconstruction):
             layer.build(maps)
+        if self.residual:
+            self.spectral_residual.build(maps)
         self.built = True
 
     @property
@@ -182,10 +193,26 @@ class Apollo(PresetMixin, keras.Model):
         Returns:
             A pair of the same shapes.
         """
-        x = ops.cast(self.band_split(spectrum), "float32")
+        x = self._split(spectrum)
         for layer in self.sequence:
             x = layer(x)
-        return self.band_reconstruction(x)
+        return self._join(spectrum, x)
+
+    def _split(self, spectrum):
+        """The map that the blocks work on, float32."""
+        if self.residual:
+            norm = frame_norm(spectrum)
+            spectrum = tuple(part / norm for part in spectrum)
+        return ops.cast(self.band_split(spectrum), "float32")
+
+    def _join(self, spectrum, x):
+        """The restored spectrum, of the map that the blocks made of a spectrum."""
+        made = self.band_reconstruction(x)
+        if self.residual:
+            norm = frame_norm(spectrum)
+            spectrum = tuple(part / norm for part in spectrum)
+            made = (norm * part for part in self.spectral_residual(spectrum, x, made))
+        return tuple(made)
 
     def start(self, batch):
         """The state before the first frame of a recording.
@@ -197,12 +224,16 @@ class Apollo(PresetMixin, keras.Model):
             A tuple of one tensor per convolution, in their order: the last frames of its input that
             it still needs, float32 `(batch, frames, bands, features)`. At the start these are the
             zeros before the first frame, `frames_before` of the layer; once `kernel_size - 1`
-            frames have come they are as many. Of the causal network they always are.
+            frames have come they are as many. Of the causal network they always are. With
+            `residual` there are two more, the parts of the spectrum's frames that are not complete.
         """
-        return tuple(
+        state = tuple(
             ops.zeros((batch, layer.frames_before, self.bands, self.features), "float32")
             for layer in self._convolutions()
         )
+        if self.residual:
+            state += (ops.zeros((batch, 0, self.frame_length // 2 + 1), "float32"),) * 2
+        return state
 
     def advance(self, spectrum, state, final=False):
         """Restores the next frames of a spectrum.
@@ -218,7 +249,7 @@ class Apollo(PresetMixin, keras.Model):
             complete none and the final ones all that are left; in between come out as many as go
             in, those `frames_after` frames earlier.
         """
-        x = ops.cast(self.band_split(spectrum), "float32")
+        x = self._split(spectrum)
         state, following = iter(state), []
         for layer in self.sequence:
             if isinstance(layer, ConvActNorm):
@@ -226,7 +257,15 @@ class Apollo(PresetMixin, keras.Model):
                 following.append(left)
             else:
                 x = layer(x)
-        return self.band_reconstruction(x), tuple(following)
+        if self.residual:
+            spectrum = [
+                ops.concatenate([next(state), ops.cast(part, "float32")], axis=1)
+                for part in spectrum
+            ]
+            complete = ops.shape(x)[1]
+            following += [part[:, complete:] for part in spectrum]
+            spectrum = tuple(part[:, :complete] for part in spectrum)
+        return self._join(spectrum, x), tuple(following)
 
     def _convolutions(self):
         return [layer for layer in self.sequence if isinstance(layer, ConvActNorm)]
@@ -252,6 +291,7 @@ class Apollo(PresetMixin, keras.Model):
             "band_bins": self.band_bins,
             "frame_length": self.frame_length,
             "causal": self.causal,
+            "residual": self.residual,
             "seed": self.seed,
         }
 

@@ -1,0 +1,425 @@
+"""How Apollo is trained: against discriminators of its spectra at several resolutions.
+
+Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration" (arXiv 2409.08514),
+and the authors' code: least-squares adversarial losses (eq. 3), feature matching (eq. 5) and the
+multi-resolution STFT loss (eq. 4), added up (eq. 6); AdamW with a learning rate of 1e-3 for the
+generator and of 1e-4, with moments of 0.5 and 0.99, for the discriminators, weight decay 0.01, both
+rates times 0.98 every two epochs; gradients clipped to a norm of 5.
+
+Each step restores the batch once. The discriminators take a step on that, then the generator one,
+by what they say then: the slope of all losses by the restored waveforms is taken first, without
+touching the discriminators' weights, and then carried through the generator.
+
+Departures from the authors' code:
+
+- Gradients are clipped when they are those of the global batch; theirs are those of one device.
+- The power iterations of the spectral normalisation make one step per step of training, on the
+  original and the restored together; theirs make one at each of four calls. So the generator
+  compares feature maps of one and the same discriminator.
+- The authors' discriminators hear stereo; here everything is mono.
+- There are two more losses, of weight 0 unless a preset asks for them, as those of small networks
+  and short trainings do: SI-SNR, and the log-spectral loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfrestore.data.catalogue import Track
+from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
+from tfrestore.data.shards import PreparedTrack
+from tfrestore.data.stem_mixes import BIT_RATE_MODES, PAPER_BIT_RATES, StemMixes
+from tfrestore.errors import UsageError
+from tfrestore.losses.feature_matching import feature_matching_loss
+from tfrestore.losses.least_squares import (
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
+)
+from tfrestore.losses.log_spectrum import log_spectral_loss
+from tfrestore.losses.multi_resolution_stft import multi_resolution_stft_loss
+from tfrestore.losses.si_snr import si_snr_loss
+from tfrestore.metrics.keras_metrics import LSD, SISDR, MultiResolutionSTFTError
+from tfrestore.metrics.short_time import MULTI_RESOLUTION_WINDOWS
+from tfrestore.models.apollo.discriminator import MultiResolutionSTFTDiscriminator
+from tfrestore.models.apollo.network import Apollo
+from tfrestore.models.apollo.restorer import ApolloRestorer
+from tfrestore.pictures import spectrogram_picture
+from tfrestore.training.distribution import (
+    apply_summed_gradients,
+    clip_summed_gradients,
+    mean_over_replicas,
+    sum_over_replicas,
+)
+
+#: Steps of an epoch of the paper's 40,000 excerpts, one on each of eight devices.
+PAPER_STEPS_PER_EPOCH = 5000
+
+#: Epochs after which the learning rates are lowered.
+EPOCHS_PER_DECAY = 2
+
+# The longest window is reflected by half of it at the ends.
+LONGEST_REFLECTION = MULTI_RESOLUTION_WINDOWS[-1] // 2
+
+# PyTorch's, which the authors leave as it is.
+_ADAM_EPSILON = 1e-8
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class ApolloTrainer(keras.Model):
+    """Trains an `Apollo` against a `MultiResolutionSTFTDiscriminator`, on music and its MP3.
+
+    Batches are tuples `(degraded, original)` of waveforms, each float32 `(batch, samples)` of more
+    than 1024 samples. Works with `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`.
+
+    Args:
+        network: the `Apollo` to train.
+        discriminator: the `MultiResolutionSTFTDiscriminator`; by default one of
+            `discriminator_filters`.
+        discriminator_filters: int. Filters of the first convolutions. Defaults to the paper's `8`.
+        learning_rate: float. The generator's, at first. Defaults to `1e-3`.
+        discriminator_learning_rate: float. The discriminators', at first. Defaults to `1e-4`.
+        weight_decay: float. Of both, in a step, as a share of the learning rate. Defaults to
+            `0.01`.
+        learning_rate_decay: float. What both learning rates are multiplied by every two epochs.
+            Defaults to `0.98`.
+        steps_per_epoch: int. Steps that count as an epoch. Defaults to `5000`, the paper's 40,000
+            excerpts in batches of 8; the training loop tells its own.
+        beta_1: float. Of the generator's AdamW. Defaults to `0.9`.
+        beta_2: float. Of the generator's AdamW. Defaults to `0.999`.
+        discriminator_beta_1: float. Defaults to `0.5`.
+        discriminator_beta_2: float. Defaults to `0.99`.
+        gradient_norm: float. What the norms of the gradients of generator and discriminators are
+            turned down to. Defaults to `5.0`.
+        stft_weight: float. Of the multi-resolution STFT loss. Defaults to `1.0`.
+        adversarial_weight: float. Defaults to `1.0`.
+        feature_matching_weight: float. Defaults to `1.0`.
+        si_snr_weight: float. Of the negative SI-SNR, per dB. Defaults to `0.0`, the paper's.
+        log_spectral_weight: float. Of the log-spectral loss, per dB. Defaults to `0.0`, the
+            paper's.
+    """
+
+    #: What a better model has more of; validation metrics are prefixed with `val_`.
+    monitor = "si_snr"
+
+    def __init__(
+        self,
+        network: Apollo,
+        discriminator: MultiResolutionSTFTDiscriminator | None = None,
+        discriminator_filters: int = 8,
+        learning_rate: float = 1e-3,
+        discriminator_learning_rate: float = 1e-4,
+        weight_decay: float = 0.01,
+        learning_rate_decay: float = 0.98,
+        steps_per_epoch: int = PAPER_STEPS_PER_EPOCH,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        discriminator_beta_1: float = 0.5,
+        discriminator_beta_2: float = 0.99,
+        gradient_norm: float = 5.0,
+        stft_weight: float = 1.0,
+        adversarial_weight: float = 1.0,
+        feature_matching_weight: float = 1.0,
+        si_snr_weight: float = 0.0,
+        log_spectral_weight: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(dtype=network.dtype_policy, autocast=False, **kwargs)
+        self.network = network
+        self.discriminator = discriminator or MultiResolutionSTFTDiscriminator(
+            filters=discriminator_filters,
+            # Its weights must not start as the generator's.
+            seed=network.seed + 1,
+            dtype=network.dtype_policy,
+        )
+        self.discriminator_filters = self.discriminator.filters
+        self.learning_rate = learning_rate
+        self.discriminator_learning_rate = discriminator_learning_rate
+        self.weight_decay = weight_decay
+        self.learning_rate_decay = learning_rate_decay
+        self.steps_per_epoch = steps_per_epoch
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.discriminator_beta_1 = discriminator_beta_1
+        self.discriminator_beta_2 = discriminator_beta_2
+        self.gradient_norm = gradient_norm
+        self.stft_weight = stft_weight
+        self.adversarial_weight = adversarial_weight
+        self.feature_matching_weight = feature_matching_weight
+        self.si_snr_weight = si_snr_weight
+        self.log_spectral_weight = log_spectral_weight
+
+        names = [
+            *("multi_resolution_stft_loss", "adversarial_loss", "feature_matching_loss"),
+            *(["si_snr_loss"] * bool(si_snr_weight)),
+            *(["log_spectral_loss"] * bool(log_spectral_weight)),
+            *("generator_loss", "discriminator_loss"),
+            *("generator_gradient_norm", "discriminator_gradient_norm"),
+        ]
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._scores = {
+            prefix: [
+                SISDR(name=f"{prefix}si_snr"),
+                SISDR(zero_mean=False, name=f"{prefix}si_sdr"),
+                LSD(name=f"{prefix}lsd"),
+                MultiResolutionSTFTError(name=f"{prefix}multi_resolution_stft_error"),
+            ]
+            for prefix in ("", "mp3_")
+        }
+        self.built = True
+        self._compile()
+
+    def _compile(self):
+        # Compiling wraps its optimizer where mixed_float16 needs the loss scaled. The state of both
+        # exists from here on, so that a checkpoint can be restored before the first step.
+        generator = self._adamw(self.learning_rate, self.beta_1, self.beta_2)
+        self.compile(optimizer=generator, loss=None, jit_compile=False)
+        self.optimizer.build(self.network.trainable_variables)
+        self.discriminator_optimizer = self._adamw(
+            self.discriminator_learning_rate, self.discriminator_beta_1, self.discriminator_beta_2
+        )
+        if self.dtype_policy.name == "mixed_float16":
+            self.discriminator_optimizer = keras.optimizers.LossScaleOptimizer(
+                self.discriminator_optimizer
+            )
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    def _adamw(self, learning_rate: float, beta_1: float, beta_2: float):
+        # A function of the optimizer's steps, which checkpoints hold.
+        schedule = keras.optimizers.schedules.ExponentialDecay(
+            learning_rate,
+            EPOCHS_PER_DECAY * self.steps_per_epoch,
+            self.learning_rate_decay,
+            staircase=True,
+        )
+        return keras.optimizers.AdamW(
+            schedule, self.weight_decay, beta_1, beta_2, epsilon=_ADAM_EPSILON
+        )
+
+    @property
+    def training_metrics(self):
+        """Means of what `train_step` knows, over the excerpts since they were reset."""
+        return list(self._means.values())
+
+    @property
+    def validation_metrics(self):
+        """How good restorations are, and how good their MP3s."""
+        return [metric for metrics in self._scores.values() for metric in metrics]
+
+    @property
+    def metrics(self):
+        """Those of both kinds of step."""
+        return [*self.training_metrics, *self.validation_metrics]
+
+    def call(self, inputs, training=False):
+        """Restores waveforms `(batch, samples)`."""
+        return self.network(inputs, training=training)
+
+    def train_step(self, data):
+        """A step of the discriminators and one of the generator on `(degraded, original)`.
+
+        Returns:
+            The training metrics so far.
+        """
+        degraded, original = data
+        with tf.GradientTape() as tape:
+            restored = self.network(degraded, training=True)
+        self.discriminator_step(original, tf.stop_gradient(restored))
+        slopes = self.generator_slopes(original, restored)
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(restored, variables, output_gradients=slopes)
+        self._descend("generator", self.optimizer, gradients, variables)
+        return {metric.name: metric.result() for metric in self.training_metrics}
+
+    def discriminator_step(self, original, restored) -> None:
+        """One step of AdamW for the discriminators; the generator is held."""
+        variables = self.discriminator.trainable_variables
+        with tf.GradientTape() as tape:
+            logits, _ = self.discriminator(tf.concat([original, restored], axis=0), training=True)
+            real, generated = zip(*(tf.split(each, 2) for each in logits), strict=True)
+            losses = least_squares_discriminator_loss(real, generated)
+            scaled = self.discriminator_optimizer.scale_loss(mean_over_replicas(losses))
+        self._track(discriminator_loss=losses)
+        gradients = tape.gradient(scaled, variables)
+        self._descend("discriminator", self.discriminator_optimizer, gradients, variables)
+
+    def generator_slopes(self, original, restored):
+        """The gradient of the generator's scaled loss by the restored waveforms."""
+        _, real_features = self.discriminator(original)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(restored)
+            logits, features = self.discriminator(restored)
+            terms = {
+                "multi_resolution_stft_loss": (
+                    self.stft_weight,
+                    multi_resolution_stft_loss(original, restored),
+                ),
+                "adversarial_loss": (
+                    self.adversarial_weight,
+                    least_squares_generator_loss(logits),
+                ),
+                "feature_matching_loss": (
+                    self.feature_matching_weight,
+                    feature_matching_loss(real_features, features),
+                ),
+            }
+            if self.si_snr_weight:
+                terms["si_snr_loss"] = self.si_snr_weight, si_snr_loss(original, restored)
+            if self.log_spectral_weight:
+                loss = log_spectral_loss(original, restored)
+                terms["log_spectral_loss"] = self.log_spectral_weight, loss
+            losses = tf.add_n([weight * loss for weight, loss in terms.values()])
+            scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
+        self._track(generator_loss=losses, **{name: loss for name, (_, loss) in terms.items()})
+        return tape.gradient(scaled, restored)
+
+    def _descend(self, whose: str, optimizer, gradients, variables) -> None:
+        """Applies gradients of a scaled loss."""
+        gradients, norm = clip_summed_gradients(
+            sum_over_replicas(gradients), self.gradient_norm, optimizer
+        )
+        apply_summed_gradients(optimizer, gradients, variables)
+        # Where float16 overflows, there is no norm, and no step: Keras makes the scale smaller.
+        finite = tf.math.is_finite(norm)
+        self._means[f"{whose}_gradient_norm"].update_state(
+            tf.where(finite, norm, 0.0), tf.cast(finite, tf.float32)
+        )
+
+    def test_step(self, data):
+        """Restores a batch `(degraded, original)` and scores it and its MP3.
+
+        Returns:
+            The validation metrics so far.
+        """
+        degraded, original = data
+        restored = self.network(degraded, training=False)
+        for prefix, estimate in (("", restored), ("mp3_", degraded)):
+            for metric in self._scores[prefix]:
+                metric.update_state(original, estimate)
+        return {metric.name: metric.result() for metric in self.validation_metrics}
+
+    def _track(self, **values) -> None:
+        for name, value in values.items():
+            self._means[name].update_state(value)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "discriminator_filters": self.discriminator_filters,
+            "learning_rate": self.learning_rate,
+            "discriminator_learning_rate": self.discriminator_learning_rate,
+            "weight_decay": self.weight_decay,
+            "learning_rate_decay": self.learning_rate_decay,
+            "steps_per_epoch": self.steps_per_epoch,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "discriminator_beta_1": self.discriminator_beta_1,
+            "discriminator_beta_2": self.discriminator_beta_2,
+            "gradient_norm": self.gradient_norm,
+            "stft_weight": self.stft_weight,
+            "adversarial_weight": self.adversarial_weight,
+            "feature_matching_weight": self.feature_matching_weight,
+            "si_snr_weight": self.si_snr_weight,
+            "log_spectral_weight": self.log_spectral_weight,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The object of a `get_config`."""
+        for name in ("network", "discriminator"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+class ApolloExamples:
+    """The trainer's batches: stems of different songs, or stretches of music, and their MP3s.
+
+    Args:
+        restorer: the `ApolloRestorer` that is trained, for its sample rate.
+        kbit_per_second: The MP3's bit rate, or several of which each example has one. Defaults to
+            the paper's six, 24 to 128.
+        bit_rate_modes: `"constant"`, `"variable"` or both. Defaults to both.
+        bit_rate_draw: `"example"`: every example's bit rate is drawn. `"epoch"`: that of all of an
+            epoch, as in the authors' code. Defaults to `"example"`.
+        samples: Samples per excerpt. Defaults to the paper's 3 s, `132300`.
+        stems: Least and largest number of stems in a mix. Defaults to `(1, 8)`.
+        gain_decibels: Least and largest gain of a stem. Defaults to `(-10, 10)`.
+        mixture_share: Share of the examples that are a stretch of a real mixture. Defaults to
+            `0.5`.
+        mix_recordings: Whether recordings without stems are mixed as if they were stems. Defaults
+            to `False`.
+        channel_mix: `"mean"` of a recording's channels or `"random"` weights. Defaults to `"mean"`.
+        examples_per_epoch: Defaults to `None`, as many as there are excerpts side by side in the
+            music.
+
+    Pairs that `tfrestore prepare` wrote are taken as they are; of the above, only the bit rates and
+    the samples count for them.
+    """
+
+    def __init__(
+        self,
+        restorer: ApolloRestorer,
+        kbit_per_second: int | Sequence[int] = PAPER_BIT_RATES,
+        bit_rate_modes: str | Sequence[str] = BIT_RATE_MODES,
+        bit_rate_draw: str = "example",
+        samples: int = 132300,
+        stems: Sequence[int] = (1, 8),
+        gain_decibels: Sequence[float] = (-10.0, 10.0),
+        mixture_share: float = 0.5,
+        mix_recordings: bool = False,
+        channel_mix: str = "mean",
+        examples_per_epoch: int | None = None,
+    ):
+        rate = restorer.sample_rate
+        self.mixes = StemMixes(
+            kbit_per_second,
+            bit_rate_modes,
+            bit_rate_draw,
+            samples,
+            rate,
+            stems,
+            gain_decibels,
+            mixture_share,
+            mix_recordings,
+            channel_mix,
+            examples_per_epoch,
+        )
+        self.prepared_pairs = Mp3Pairs(kbit_per_second, samples, rate)
+        if samples <= LONGEST_REFLECTION:
+            raise UsageError(
+                f"data.samples is {samples}; the losses need more than {LONGEST_REFLECTION}."
+            )
+
+    def _pairs(self, tracks):
+        """What makes pairs of such tracks."""
+        prepared = any(isinstance(track, PreparedTrack) for track in tracks)
+        return self.prepared_pairs if prepared else self.mixes
+
+    def count(self, tracks) -> int:
+        """How many excerpts make an epoch."""
+        return self._pairs(tracks).count(tracks)
+
+    def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
+        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each."""
+        return self._pairs(tracks).dataset(tracks, batch_size, seed, start, batches)
+
+    def illustrate(self, restorer: ApolloRestorer, tracks: Sequence[Track]):
+        """What TensorBoard shows and plays: eight seconds as an MP3, as they were, and restored.
+
+        Args:
+            restorer: the restorer that is trained.
+            tracks: at least one.
+
+        Returns:
+            Pictures, name to uint8 `(height, width, 3)`, and sounds, name to float32 `(samples,)`.
+        """
+        rate = restorer.sample_rate
+        degraded, original = listening_pair(tracks, rate, self.mixes.bit_rates[0])
+        restored = restorer.restore(degraded, rate)
+        sounds = {"mp3": degraded, "original": original, "restored": restored}
+        return {"spectrogram": spectrogram_picture(sounds, rate)}, sounds
