@@ -10,6 +10,7 @@ COMMANDS = {
     "prepare": "make the pairs of music and its MP3 that a training needs, once",
     "train": "train a model, or go on training one",
     "evaluate": "score models, or any tool's output, and print the tables",
+    "embedding": "draw how a model's embedding sees degraded and intact music",
     "listening_test": "make a listening test as a web page, and report its results",
     "export": "write a model as a SavedModel for TensorFlow Serving",
     "convert": "turn a published PyTorch checkpoint into a preset folder, or back",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tfrestore.command_line import (
     available_cores,
     make_parser,
     positive_integer,
+    positive_number,
     run_command,
     seed,
 )
@@ -140,14 +140,6 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
         "evaluation for pairs",
     )
     return parser
-
-
-def positive_number(text: str) -> float:
-    """The type of options that measure something."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
-    return number
 
 
 def evaluate(options: argparse.Namespace) -> int:
