@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   tfrestore evaluate --model runs/first --data demo
   tfrestore evaluate --model runs/a --model runs/b --data ~/test --degradation mp3:16 mp3:32
+  tfrestore evaluate --model runs/a --data musdb:MUSDB18-HQ --seconds 10 \\
+      --degradation mp3:24 mp3:32 mp3:48 mp3:64 mp3:96 mp3:128
   tfrestore evaluate --pairs originals/ mp3s/ ours=restored/ theirs=other/ --out comparison"""
 
 logger = logging.getLogger(__name__)

@@ -184,6 +184,15 @@ def test_catalogues_are_joined_and_names_that_occur_twice_told_apart(tmp_path):
     assert len(open_catalogue(f"folder:{tmp_path / 'a + b'}")) == 2
 
 
+def test_stems_of_songs_of_one_name_are_told_apart_as_well(tmp_path):
+    for folder in ("one", "two"):
+        tree(tmp_path / folder, "train/A/mixture.wav", "train/A/vocals.wav", "train/B/vocals.wav")
+    joined = open_catalogue(f"musdb:{tmp_path / 'one'}+musdb:{tmp_path / 'two'}")
+    names = ["train/A", "train/A/vocals"]
+    found = [track.track_id for track in with_stems(joined)]
+    assert found == [f"{number}/{name}" for number in (1, 2) for name in names]
+
+
 NAMES = st.sampled_from(
     ["drums", "Bass", "vocals", "mixture", "one", "zwölf", "a.b", "train", "01"]
 )

@@ -73,6 +73,10 @@ class Track:
         """Every file that is read for it."""
         return (self.path,)
 
+    def below(self, name: str) -> Track:
+        """The same track with a name and a slash in front of its own."""
+        return dataclasses.replace(self, track_id=f"{name}/{self.track_id}")
+
 
 class Catalogue(Sequence):
     """An immutable sequence of tracks.
@@ -196,9 +200,7 @@ def _joined(catalogues: Sequence[Catalogue], source: str) -> Catalogue:
     """One catalogue of several; names that occur in two of them get the catalogue's number."""
     names = Counter(track.track_id for catalogue in catalogues for track in catalogue)
     tracks = [
-        track
-        if names[track.track_id] == 1
-        else dataclasses.replace(track, track_id=f"{number}/{track.track_id}")
+        track if names[track.track_id] == 1 else track.below(str(number))
         for number, catalogue in enumerate(catalogues, start=1)
         for track in catalogue
     ]

@@ -8,7 +8,7 @@ not: there it is the sum of the stems, as its own reader defines it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfrestore.data.catalogue import Track
@@ -48,6 +48,11 @@ class Song(Track):
     def files(self) -> tuple[Path, ...]:
         """Every file that is read for the mixture."""
         return (self.path,) if self.has_mixture else tuple(stem.path for stem in self.stems)
+
+    def below(self, name: str) -> Song:
+        """The same song, its stems renamed like itself."""
+        stems = tuple(stem.below(name) for stem in self.stems)
+        return replace(super().below(name), stems=stems)
 
 
 def with_stems(tracks: Iterable[Track]) -> list[Track]:

@@ -1,11 +1,12 @@
 """The source activity detector: where in a stem anything is played.
 
-A stem of a song is silent for much of it, and a model learns nothing from silence. As for BSRNN
-(Luo & Yu, "Music source separation with band-split RNN", 2022), whose authors are Apollo's: a stem
-is cut into chunks, ten per excerpt; a chunk is active when its mean power reaches a threshold,
-which is the 15 % quantile of the stem's own chunks, but at least a floor; an excerpt is active when
-more than half of its chunks are. Here excerpts begin at every chunk and not at every fifth, and the
-floor is a power and not an energy, so that it means the same at every sample rate and length.
+A stem of a song is silent for much of it, and a model learns nothing from silence. This is the
+detector of BSRNN (Luo & Yu, "Music source separation with band-split RNN", 2022), with the numbers
+that open implementations of it share: a stem is cut into chunks, ten per excerpt; a chunk is active
+when its mean power reaches a threshold, which is the 15 % quantile of the stem's own chunks, but at
+least a floor; an excerpt is active when more than half of its chunks are. Here excerpts begin at
+every chunk and not at every fifth, and the floor is a power and not an energy, so that it means the
+same at every sample rate and length.
 """
 
 from __future__ import annotations

@@ -307,9 +307,16 @@ def _name(path: Path) -> str:
 
 
 def _folders(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(found)
+    return [path for path in _entries(folder) if path.is_dir()]
 
 
 def _audio_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    return [path for path in _entries(folder) if path.suffix.lower() in AUDIO_SUFFIXES]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is not hidden in a folder; nothing where it cannot be read, which `audio_files` says."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
