@@ -84,6 +84,8 @@ def export_restorer(
 
 def _named(endpoint: Endpoint):
     def function(*values):
-        return {endpoint.output: endpoint.function(*values)}
+        results = endpoint.function(*values)
+        names = (endpoint.output, *endpoint.state)
+        return dict(zip(names, results if endpoint.state else (results,), strict=True))
 
     return function

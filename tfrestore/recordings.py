@@ -108,6 +108,33 @@ class RecordingRestorer:
         """
         raise NotImplementedError(f"{type(self).__name__} has to say how a window is restored.")
 
+    def open_stream(self, channels: int):
+        """A stream through a model that looks back only, with what it carries on.
+
+        Returns:
+            What takes blocks `(channels, any number)` by `process` and gives back those that are
+            restored, and the rest by `finish`, `latency_samples` behind; `None` for a model that
+            looks ahead too, which is given chunks.
+        """
+        return None
+
+    def latency(self, sample_rate: int) -> float:
+        """How far a stream that is restored while it comes is behind, in seconds.
+
+        What the time it takes to compute adds is not counted.
+
+        Args:
+            sample_rate: Hz of the stream.
+        """
+        from tfrestore.audio.resampling import resampling_latency
+
+        stream = self.open_stream(1)
+        plan = self.chunk_plan
+        samples = stream.latency_samples if stream else plan.chunk_samples + plan.context_samples
+        there_and_back = resampling_latency(sample_rate, self.sample_rate)
+        there_and_back += resampling_latency(self.sample_rate, sample_rate)
+        return samples / self.sample_rate + there_and_back
+
     def restore(
         self,
         waveform,
@@ -317,6 +344,17 @@ class RecordingRestorer:
         resampled = sample_rate != self.sample_rate
         if resampled:
             blocks = _resampled(blocks, sample_rate, self.sample_rate, channels)
+        stream = self.open_stream(channels)
+        if stream is not None:
+            corrections = _streamed_corrections(blocks, stream)
+        else:
+            corrections = self._chunked_corrections(blocks, channels, gaps, noise)
+        if resampled:
+            corrections = _resampled(corrections, self.sample_rate, sample_rate, channels)
+        return corrections
+
+    def _chunked_corrections(self, blocks, channels, gaps, noise):
+        """What to add at the model's own rate, of a model that restores windows."""
         rows, plan = channels, self.chunk_plan
         correct = functools.partial(self._correct, noise=noise)
         if gaps:
@@ -326,10 +364,7 @@ class RecordingRestorer:
             plan = dataclasses.replace(plan, batch_size=rows)
             blocks = _with_marks(blocks, gaps, self.sample_rate)
         corrections = process_in_chunks(blocks, correct, plan, rows, self.concurrent_windows)
-        corrections = (block[:channels] for block in corrections)
-        if resampled:
-            corrections = _resampled(corrections, self.sample_rate, sample_rate, channels)
-        return corrections
+        return (block[:channels] for block in corrections)
 
     def _correct_marked(self, rows: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
         """`_correct` of a chunk's channels, of which the last row says what is lost."""
@@ -348,6 +383,17 @@ class RecordingRestorer:
         if noise is not None:
             arguments.append(np.tile(noise, (len(marked), 1)))
         return self.restore_window(*arguments) - waveform
+
+
+def _streamed_corrections(blocks, stream):
+    """What to add at the model's own rate, of a model that carries its state on."""
+    waiting: deque[np.ndarray] = deque()
+    for block in blocks:
+        waiting.append(block)
+        restored = stream.process(block)
+        yield restored - _take(waiting, restored.shape[1], restored.shape[0])
+    rest = stream.finish()
+    yield rest - _take(waiting, rest.shape[1], rest.shape[0])
 
 
 def _report(progress: Progress | None, fraction: float) -> None:

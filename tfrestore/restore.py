@@ -23,13 +23,15 @@ from tfrestore.candidates import DEFAULT_SEED, checked_noise, read_noise
 from tfrestore.command_line import make_parser, run_command, seed
 from tfrestore.errors import InputError, UsageError
 from tfrestore.output_files import check_not_the_source, make_folder
+from tfrestore.stream_restoration import add_stream_options, check_stream_options, restore_stream
 
 EXAMPLES = """\
   tfrestore restore old.flac --preset runs/first
   tfrestore restore album/ 'tapes/*.wav' --preset runs/first -o restored/ --format flac
   tfrestore restore take.wav --preset runs/first --gap 12.30-12.34 --gap 15.0-15.02
   tfrestore restore song.mp3 --preset runs/gan --candidates 5 --seed 7 --pictures
-  tfrestore restore song.mp3 --preset runs/gan --seed 7 --candidate 3 --format flac"""
+  tfrestore restore song.mp3 --preset runs/gan --seed 7 --candidate 3 --format flac
+  ffmpeg -i URL -f wav - | tfrestore restore --stream --preset runs/causal | aplay"""
 
 #: What --format takes; the first is the default.
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -69,7 +71,7 @@ def make_restore_parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="files, folders (with all below) or quoted globs"
+        "inputs", nargs="*", metavar="FILE", help="files, folders (with all below) or quoted globs"
     )
     parser.add_argument(
         "--preset",
@@ -138,6 +140,7 @@ def make_restore_parser() -> argparse.ArgumentParser:
         help="draw frequency profiles and spectrograms of each file and its results: "
         "NAME.restored.profiles.png and NAME.restored.spectrograms.png",
     )
+    add_stream_options(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace outputs that exist; else they are skipped"
     )
@@ -213,13 +216,15 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
     """Every input with its output; inputs that are another input's output are left out.
 
     Raises:
-        UsageError: if two inputs would have one output, an output would be its own input, or the
-            outputs' place or format cannot be used.
+        UsageError: if no input is named, two inputs would have one output, an output would be its
+            own input, or the outputs' place or format cannot be used.
     """
     if options.output == "":
         raise UsageError("-o: the name of the output is empty; leave -o out or give a name.")
     if os.sep in options.suffix:
         raise UsageError(f"--suffix {options.suffix}: a part of a file's name; -o names a folder.")
+    if not options.inputs:
+        raise UsageError("name the files to restore, or --stream to restore standard input.")
     inputs = find_inputs(options.inputs, options.suffix)
     if options.output is not None and _is_file_name(options.output):
         if len(inputs) > 1:
@@ -295,10 +300,13 @@ def restore(options: argparse.Namespace) -> int:
     from tfrestore.models.presets import find_preset
     from tfrestore.progress import print_result, progress_bars
 
-    jobs = plan_jobs(options)
+    check_stream_options(options)
+    jobs = [] if options.stream else plan_jobs(options)
     # A mistyped name, of the model here and of a file below, is told before TensorFlow is loaded.
     find_preset(options.preset)
     noise = _read_noise(options)
+    if options.stream:
+        return restore_stream(options, lambda: _load_restorer(options, noise), noise)
     restorer, failed, finished = None, [], 0
     with progress_bars() as bars:
         overall = bars.add_task("files", total=len(jobs), note="", visible=len(jobs) > 1)

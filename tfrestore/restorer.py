@@ -29,14 +29,17 @@ class Endpoint:
 
     Attributes:
         function: Takes one tensor for each of `inputs`, in their order, and returns one that has
-            the shape of the first.
+            the shape of the first; where there is `state`, a tuple of that and the next state.
         inputs: Shapes by name, `None` for any size.
         output: The result's name.
+        state: Those of the inputs, the last ones, that are outputs too, for the next call; zeros
+            for the first.
     """
 
     function: Callable
     inputs: dict[str, tuple[int | None, ...]]
     output: str
+    state: tuple[str, ...] = ()
 
 
 class Restorer(keras.Model, RecordingRestorer):

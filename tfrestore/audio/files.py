@@ -26,6 +26,7 @@ import soundfile
 
 from tfrestore.audio import mpeg_frames
 from tfrestore.audio.mpeg_messages import silenced
+from tfrestore.audio.pcm import quantize
 from tfrestore.errors import AudioFileError, UsageError
 
 #: How files are called, as a pattern, that are being written.
@@ -415,11 +416,9 @@ class AudioWriter:
         bits = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}.get(self._subtype)
         if bits is None:
             return np.ascontiguousarray(np.clip(frames, -1, 1), dtype=np.float32)
-        scale = 2 ** (bits - 1)
-        steps = np.rint(frames.astype(np.float64) * scale)
         # libsndfile keeps the upper bits of a 32-bit integer; its own conversion would scale by
         # 32767.
-        return np.left_shift(np.clip(steps, -scale, scale - 1).astype(np.int32), 32 - bits)
+        return np.left_shift(quantize(frames, bits).astype(np.int32), 32 - bits)
 
     def _is_too_large(self, frames: int) -> bool:
         if self._format not in ("WAV", "AIFF"):

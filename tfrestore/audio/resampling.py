@@ -104,6 +104,30 @@ class StreamResampler:
         return np.ascontiguousarray(frames.T)
 
 
+def resampling_latency(sample_rate: int, target_sample_rate: int) -> float:
+    """How far what a `StreamResampler` gives back is behind what it has been given, at most.
+
+    soxr works in blocks of its own; this is measured, on a second of silence.
+
+    Args:
+        sample_rate: Rate before, in hertz.
+        target_sample_rate: Rate after, in hertz.
+
+    Returns:
+        Seconds; 0 where the rates are the same.
+    """
+    if sample_rate == target_sample_rate:
+        return 0.0
+    resampler = StreamResampler(sample_rate, target_sample_rate, 1)
+    block = np.zeros((1, max(1, sample_rate // 1000)), np.float32)
+    behind = taken = given = 0.0
+    while taken < 1:
+        taken += block.shape[1] / sample_rate
+        given += resampler.process(block).shape[1] / target_sample_rate
+        behind = max(behind, taken - given)
+    return behind
+
+
 def resample(waveform: np.ndarray, sample_rate: int, target_sample_rate: int) -> np.ndarray:
     """Converts a waveform to another sampling rate; linear phase, no delay.
 

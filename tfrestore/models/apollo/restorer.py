@@ -13,7 +13,8 @@ import keras
 from keras import ops
 
 from tfrestore.models.apollo.network import Apollo
-from tfrestore.restorer import Restorer
+from tfrestore.models.apollo.streaming import ApolloStream, StreamingStep, make_graph
+from tfrestore.restorer import Endpoint, Restorer
 
 #: Frames of all waveforms together that are put through the network at once.
 BLOCK_FRAMES = 32
@@ -58,6 +59,26 @@ class ApolloRestorer(Restorer):
     def grid_samples(self) -> int:
         """Chunks start on this grid, on which the frames lie."""
         return self.network.hop_length
+
+    def open_stream(self, channels: int) -> ApolloStream | None:
+        """See `RecordingRestorer`; of the causal network only."""
+        if not self.network.causal:
+            return None
+        if "_streaming" not in self.__dict__:
+            step = StreamingStep(self.network)
+            # Set past Keras, which would take them for parts of the model.
+            object.__setattr__(self, "_streaming", (step, make_graph(step)))
+        step, graph = self._streaming
+        return ApolloStream(graph, step.hop_length, step.start(channels), channels)
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """See `Restorer`; the causal network has `streaming` too, a `StreamingStep`."""
+        offered = super().endpoints()
+        if self.network.causal:
+            step = StreamingStep(self.network)
+            inputs = {"waveform": (None, None), **step.state}
+            offered["streaming"] = Endpoint(step, inputs, "restored", tuple(step.state))
+        return offered
 
     def call(self, waveform):
         """See the class."""
