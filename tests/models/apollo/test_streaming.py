@@ -48,12 +48,15 @@ def stream_through(restorer, waveform, sizes):
 )
 def test_a_stream_in_any_chunks_equals_the_whole(samples, channels, sizes, restorer):
     waveform = noise(channels, samples, seed=samples)
+    # Digital silence in one channel, of which the restorer makes silence.
+    waveform[0, 200:500] = 0
     restored, behind = stream_through(restorer, waveform, sizes)
     assert restored.shape == waveform.shape
     assert max(behind, default=0) < restorer.open_stream(1).latency_samples == 2 * HOP
     if samples:
         whole = np.array(restorer.graph(waveform))
         np.testing.assert_allclose(restored, whole, atol=1e-6)
+        assert not restored[0, 200 + 2 * HOP : min(500, samples) - 2 * HOP].any()
 
 
 def test_the_latency_is_one_window(restorer):

@@ -267,6 +267,23 @@ class Apollo(PresetMixin, keras.Model):
             spectrum = tuple(part[:, :complete] for part in spectrum)
         return self._join(spectrum, x), tuple(following)
 
+    @staticmethod
+    def keep_silence(spectrum, restored):
+        """Restored frames, zero where those of the spectrum are: silence stays silence.
+
+        The network itself, which knows a band's level by its logarithm only, might make something
+        of it.
+
+        Args:
+            spectrum: A pair (real, imaginary), each float32 `(batch, frames, bins)`.
+            restored: A pair of the same shapes.
+
+        Returns:
+            A pair of the same shapes.
+        """
+        sounding = ops.any(ops.not_equal(ops.stack(spectrum, axis=-1), 0.0), (2, 3), keepdims=True)
+        return tuple(ops.where(sounding[..., 0], part, 0.0) for part in restored)
+
     def _convolutions(self):
         return [layer for layer in self.sequence if isinstance(layer, ConvActNorm)]
 

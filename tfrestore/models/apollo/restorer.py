@@ -25,8 +25,7 @@ class ApolloRestorer(Restorer):
     """Restores what a lossy encoder took, with a trained `Apollo`.
 
     Takes waveforms `(batch, samples)` at `sample_rate`, of any length from one sample on, and
-    returns the same shape. Digital silence stays silence, frame by frame; the network itself, which
-    knows a band's level by its logarithm only, might make something of it.
+    returns the same shape. Digital silence stays silence, frame by frame.
 
     Args:
         network: the `Apollo`.
@@ -86,8 +85,7 @@ class ApolloRestorer(Restorer):
         spectrum = self.network.stft(waveform)
         in_blocks = keras.backend.backend() == "tensorflow"
         restore = self._restore_in_blocks if in_blocks else self.network.restore_spectrum
-        sounding = ops.any(ops.not_equal(ops.stack(spectrum, axis=-1), 0.0), (2, 3), keepdims=True)
-        restored = [ops.where(sounding[..., 0], part, 0.0) for part in restore(spectrum)]
+        restored = self.network.keep_silence(spectrum, restore(spectrum))
         return self.network.inverse_stft(restored, samples=ops.shape(waveform)[1])
 
     def _restore_in_blocks(self, spectrum):

@@ -67,7 +67,9 @@ class StreamingStep:
         # Whole hops, or an error where they are none.
         hops = ops.reshape(waveform, (ops.shape(waveform)[0], -1, self.hop_length))
         samples = ops.concatenate([past_samples, waveform], axis=1)
-        restored, frames = self.network.advance(self._stft(samples), past_frames)
+        spectrum = self._stft(samples)
+        restored, frames = self.network.advance(spectrum, past_frames)
+        restored = self.network.keep_silence(spectrum, restored)
         real, imaginary = (
             ops.concatenate([past, part], axis=1)
             for past, part in zip((past_real, past_imaginary), restored, strict=True)
@@ -81,7 +83,7 @@ class ApolloStream:
     """A stream that is restored while it runs.
 
     What the calls of `process` and the one call of `finish` give back, joined, has exactly the
-    input's length and is what the network makes of the whole, however the stream is cut.
+    input's length and is what the restorer makes of the whole, however the stream is cut.
 
     Attributes:
         latency_samples: How far what comes out is behind what has gone in, at most.
