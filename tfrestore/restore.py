@@ -39,6 +39,9 @@ FORMATS = ("wav", "flac", "ogg", "mp3")
 #: Of a file at once; any other is made by its number.
 MOST_CANDIDATES = 1000
 
+#: Of `--chunk-seconds`; memory for a chunk is taken however long the recording is.
+LONGEST_CHUNK_SECONDS = 600
+
 logger = logging.getLogger(__name__)
 
 
@@ -140,6 +143,14 @@ def make_restore_parser() -> argparse.ArgumentParser:
         help="draw frequency profiles and spectrograms of each file and its results: "
         "NAME.restored.profiles.png and NAME.restored.spectrograms.png",
     )
+    parser.add_argument(
+        "--chunk-seconds",
+        type=chunk_seconds,
+        metavar="SECONDS",
+        help="how much sound is restored at once, beside what the model sees around it; shorter "
+        "chunks need less memory, and a stream comes sooner, but more is computed twice; by "
+        "default as the model says",
+    )
     add_stream_options(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace outputs that exist; else they are skipped"
@@ -156,6 +167,19 @@ def parse_gap(text: str) -> tuple[float, float]:
     if not 0 <= start < stop < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: the stop has to come after the start")
     return start, stop
+
+
+def chunk_seconds(text: str) -> float:
+    """The type of `--chunk-seconds`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_CHUNK_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds up to {LONGEST_CHUNK_SECONDS}"
+        )
+    return seconds
 
 
 def whole_number(most: int) -> Callable[[str], int]:
@@ -438,7 +462,8 @@ def _read_noise(options: argparse.Namespace):
 def _load_restorer(options: argparse.Namespace, noise):
     from tfrestore.restorer import Restorer
 
-    restorer = Restorer.from_preset(options.preset)
+    overrides = {} if options.chunk_seconds is None else {"chunk_seconds": options.chunk_seconds}
+    restorer = Restorer.from_preset(options.preset, **overrides)
     if options.gaps and not restorer.accepts_gaps:
         raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
     choices = ("candidates", "candidate", "seed", "noise")

@@ -34,6 +34,9 @@ _OF_FILES = {
 # Options of raw samples.
 _OF_RAW = ("sample_rate", "channels")
 
+# What can be done about the latency of a model that is given chunks.
+_SOONER = " (a causal model, as of the preset apollo_causal, is not; --chunk-seconds shortens it)"
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +48,7 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
         "streams",
         "With --stream, sound is read from standard input and written to standard output while it\n"
         "comes, WAV to WAV or raw samples to raw samples of the same kind. A causal model, as of\n"
-        "the preset apollo_causal, is 20 ms behind, any other as far as its chunks are long.",
+        "the preset apollo_causal, is 20 ms behind, any other by its --chunk-seconds and more.",
     )
     group.add_argument(
         "--stream", action="store_true", help="restore standard input to standard output"
@@ -106,8 +109,13 @@ def restore_stream(options: argparse.Namespace, load_restorer, noise) -> int:
     encoding = SUBTYPES.get(options.subtype) or {"u8": "s16le"}.get(form.encoding, form.encoding)
     restorer = load_restorer()
     latency = restorer.latency(form.sample_rate)
+    looks_ahead = restorer.open_stream(1) is None
     logger.info(
-        "restoring %d channels at %d Hz, %s behind", form.channels, form.sample_rate, _time(latency)
+        "restoring %d channels at %d Hz, %s behind%s",
+        form.channels,
+        form.sample_rate,
+        _time(latency),
+        _SOONER if looks_ahead else "",
     )
     silenced = _Silenced()
     writer = StreamWriter(sink, dataclasses.replace(form, encoding=encoding), _is_file(sink))
