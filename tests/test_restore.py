@@ -220,7 +220,7 @@ def test_a_gap_is_read_as_it_is_written(start, length):
         (["a.wav", "--candidate", "1", "--candidates", "2"], "not allowed with"),
         (["a.wav", "--candidate", "1", "--noise", "z.npy"], "not allowed with"),
         (["a.wav", "a.flac", "--candidates", "2"], "both be written to a.restored.1.wav"),
-        ([], "FILE"),
+        ([], "name the files"),
     ],
 )
 def test_misuse_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, said):

@@ -207,4 +207,7 @@ def test_other_architectures_are_refused(tiny, published, tmp_path):
     turned = dict(weights)
     turned["net.1.band_net.cos_freq"] = weights["net.1.band_net.sin_freq"]
     expect("other rotary embeddings", turned)
+    gains = [name for name in weights if name.endswith("input_norm.weight")]
+    wide = dict.fromkeys(gains, np.zeros(10**6, np.float32))
+    expect("too few for 1000000 features", weights | wide)
     expect("count 1000000000 bands", weights | {"BN.999999999.0.weight": array})

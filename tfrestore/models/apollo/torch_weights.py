@@ -15,10 +15,13 @@ in front of the names (`audio_model.`, `model.`, `module.`) or the dictionary in
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import EllipsisType
 
 import numpy as np
 
@@ -134,7 +137,7 @@ def make_network(weights: TorchWeights) -> Apollo:
         values = weights.tensors[part.theirs].read().astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(f"the tensor {part.theirs} holds values that are no finite numbers.")
-        arrays[part.ours][part.index] = part.layout.from_torch(values, weights.arguments["heads"])
+        arrays[part.ours][part.index] = part.layout.from_torch(values[part.rows])
     for weight in network.weights:
         weight.assign(arrays[_path(weight)])
     return network
@@ -146,10 +149,10 @@ def torch_weights(network: Apollo) -> dict[str, np.ndarray]:
     The rotary tables are among them, without which the authors' code does not take the rest.
     """
     arrays = {_path(weight): np.asarray(weight.numpy(), np.float32) for weight in network.weights}
-    tensors = {
-        part.theirs: part.layout.to_torch(arrays[part.ours][part.index], network.heads)
-        for part in _parts(**_sizes(network.get_config()))
-    }
+    tensors = {}
+    for part in _parts(**_sizes(network.get_config())):
+        tensor = tensors.setdefault(part.theirs, np.zeros(part.shape, np.float32))
+        tensor[part.rows] = part.layout.to_torch(arrays[part.ours][part.index])
     return tensors | rotary_tables(network.depth, network.features // network.heads)
 
 
@@ -185,73 +188,61 @@ def rotary_tables(depth: int, width: int) -> dict[str, np.ndarray]:
 class _Vector:
     """One axis, the same here and there."""
 
-    from_torch = to_torch = staticmethod(lambda values, heads: values)
+    from_torch = to_torch = staticmethod(lambda values: values)
 
 
 class _Dense:
     """`(outputs, inputs, 1)` there, `(inputs, outputs)` here."""
 
-    from_torch = staticmethod(lambda values, heads: values[:, :, 0].T)
-    to_torch = staticmethod(lambda values, heads: np.ascontiguousarray(values.T)[:, :, None])
+    from_torch = staticmethod(lambda values: values[:, :, 0].T)
+    to_torch = staticmethod(lambda values: values.T[:, :, None])
 
 
 class _Depthwise:
     """`(features, 1, frames)` there, `(frames, features)` here."""
 
-    from_torch = staticmethod(lambda values, heads: values[:, 0].T)
-    to_torch = staticmethod(lambda values, heads: np.ascontiguousarray(values.T)[:, None])
-
-
-class _QueryKeyValue:
-    """A dense layer whose outputs are in another order; see `BandRoformer`.
-
-    There the heads follow each other, each with its queries, keys and values, and rotary pairs are
-    neighbours; here queries of all heads come first, and the first of all pairs of a head.
-    """
-
-    @classmethod
-    def from_torch(cls, values, heads):
-        return values[cls._order(len(values), heads), :, 0].T
-
-    @classmethod
-    def to_torch(cls, values, heads):
-        rows = np.empty_like(values.T, order="C")
-        rows[cls._order(len(rows), heads)] = values.T
-        return rows[:, :, None]
-
-    @staticmethod
-    def _order(outputs: int, heads: int) -> np.ndarray:
-        """Where each of this network's outputs is in the authors' layer."""
-        order = np.arange(outputs).reshape(heads, 3, -1)
-        pairs = np.concatenate([order[:, :2, 0::2], order[:, :2, 1::2]], axis=2)
-        order = np.concatenate([pairs, order[:, 2:]], axis=1)
-        return order.swapaxes(0, 1).reshape(-1)
+    from_torch = staticmethod(lambda values: values[:, 0].T)
+    to_torch = staticmethod(lambda values: values.T[:, None])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A tensor of the authors and the place of its values in this network.
+    """A tensor of the authors, or some of its rows, and where they are in this network.
 
     Attributes:
         theirs: The tensor's name.
         shape: Its shape.
         ours: The path of the weight that holds it.
-        index: Where in that weight: a band's number, or all of it.
         layout: How the one becomes the other.
+        index: Where in that weight: a band's number, or all of it.
+        rows: Which of the tensor's rows: their numbers in this network's order, or all of them.
     """
 
     theirs: str
     shape: tuple[int, ...]
     ours: str
-    index: int | type(Ellipsis)
     layout: type
+    index: int | EllipsisType = ...
+    rows: np.ndarray | EllipsisType = ...
 
 
 def _parts(
-    features: int, depth: int, kernel_size: int, bands: int, band_bins: int, frame_length: int
+    features: int,
+    depth: int,
+    heads: int,
+    kernel_size: int,
+    bands: int,
+    band_bins: int,
+    frame_length: int,
 ) -> Iterator[_Part]:
     """Every weight of a network of these sizes, in the order of the authors' modules."""
     hidden = EXPANSION * features
+
+    def vector(theirs: str, ours: str, size: int, **where) -> _Part:
+        return _Part(theirs, (size,), ours, _Vector, **where)
+
+    def dense(theirs: str, ours: str, inputs: int, outputs: int, **where) -> _Part:
+        return _Part(theirs, (outputs, inputs, 1), ours, _Dense, **where)
 
     def of_bands(room: str, layer: str) -> Iterator[_Part]:
         for band in range(bands):
@@ -259,42 +250,29 @@ def _parts(
             bins = frame_length // 2 + 1 - (bands - 1) * band_bins if is_last else band_bins
             inputs, outputs = {"BN": (2 * bins + 1, features), "output": (features, 4 * bins)}[room]
             theirs, ours = f"{room}.{band}", f"{layer}/{'last_' if is_last else ''}"
-            index = ... if is_last else band
-            yield _Part(f"{theirs}.0.weight", (inputs,), f"{ours}gain", index, _Vector)
-            yield _Part(f"{theirs}.1.weight", (outputs, inputs, 1), f"{ours}kernel", index, _Dense)
-            yield _Part(f"{theirs}.1.bias", (outputs,), f"{ours}bias", index, _Vector)
-
-    def dense(theirs: str, ours: str, inputs: int, outputs: int, layout=_Dense) -> _Part:
-        return _Part(theirs, (outputs, inputs, 1), ours, ..., layout)
-
-    def vector(theirs: str, ours: str, size: int) -> _Part:
-        return _Part(theirs, (size,), ours, ..., _Vector)
+            where = {} if is_last else {"index": band}
+            yield vector(f"{theirs}.0.weight", f"{ours}gain", inputs, **where)
+            yield dense(f"{theirs}.1.weight", f"{ours}kernel", inputs, outputs, **where)
+            yield vector(f"{theirs}.1.bias", f"{ours}bias", outputs, **where)
 
     yield from of_bands("BN", "band_split")
     for block in range(depth):
         theirs, ours = f"net.{block}.band_net", f"block_{block}_roformer"
         yield vector(f"{theirs}.input_norm.weight", f"{ours}/attention_gain", features)
-        yield dense(
-            f"{theirs}.weight.weight",
-            f"{ours}/query_key_value_kernel",
-            features,
-            3 * features,
-            _QueryKeyValue,
-        )
+        for name, rows in zip(("query", "key", "value"), _head_rows(features, heads), strict=True):
+            kernel = f"{ours}/{name}_kernel"
+            yield dense(f"{theirs}.weight.weight", kernel, features, 3 * features, rows=rows)
         yield dense(f"{theirs}.output.weight", f"{ours}/attention_kernel", features, features)
-        yield vector(f"{theirs}.MLP.0.weight", f"{ours}/gated_gain", features)
-        yield dense(f"{theirs}.MLP.1.weight", f"{ours}/gate_kernel", features, 2 * hidden)
-        yield dense(f"{theirs}.MLP_output.weight", f"{ours}/gated_kernel", hidden, features)
+        yield vector(f"{theirs}.MLP.0.weight", f"{ours}/feed_forward_gain", features)
+        for name, rows in zip(("gate", "content"), np.split(np.arange(2 * hidden), 2), strict=True):
+            kernel = f"{ours}/{name}_kernel"
+            yield dense(f"{theirs}.MLP.1.weight", kernel, features, 2 * hidden, rows=rows)
+        yield dense(f"{theirs}.MLP_output.weight", f"{ours}/feed_forward_kernel", hidden, features)
         for number in range(CONVOLUTIONS):
             theirs = f"net.{block}.seq_net.blocks.{number}.conv"
             ours = f"block_{block}_convolution_{number}"
-            yield _Part(
-                f"{theirs}.0.weight",
-                (features, 1, kernel_size),
-                f"{ours}/depthwise_kernel",
-                ...,
-                _Depthwise,
-            )
+            shape = (features, 1, kernel_size)
+            yield _Part(f"{theirs}.0.weight", shape, f"{ours}/depthwise_kernel", _Depthwise)
             yield vector(f"{theirs}.0.bias", f"{ours}/depthwise_bias", features)
             yield vector(f"{theirs}.1.weight", f"{ours}/gain", features)
             yield dense(f"{theirs}.2.weight", f"{ours}/expansion_kernel", features, hidden)
@@ -304,9 +282,21 @@ def _parts(
     yield from of_bands("output", "band_reconstruction")
 
 
+def _head_rows(features: int, heads: int) -> list[np.ndarray]:
+    """Rows of the authors' attention layer that are queries, keys and values, in order.
+
+    There the heads follow each other, each with its queries, keys and values, and what the rotary
+    embedding turns are neighbours; here the first of all such pairs of a head come before the
+    second (see `BandRoformer`).
+    """
+    rows = np.arange(3 * features).reshape(heads, 3, -1)
+    queries, keys, values = (rows[:, part] for part in range(3))
+    turned = [np.concatenate([each[:, 0::2], each[:, 1::2]], axis=1) for each in (queries, keys)]
+    return [each.reshape(-1) for each in (*turned, values)]
+
+
 def _sizes(arguments: dict) -> dict:
-    names = ("features", "depth", "kernel_size", "bands", "band_bins", "frame_length")
-    return {name: arguments[name] for name in names}
+    return {name: arguments[name] for name in inspect.signature(_parts).parameters}
 
 
 def _path(weight) -> str:
@@ -391,6 +381,11 @@ def _infer_arguments(tensors: dict[str, StoredTensor]) -> dict:
         raise InputError(
             f"the tensors that tell its {lacking[0]} are missing; it is no whole Apollo."
         )
+    # A matrix of this size is in every block; nothing larger is made before all shapes are checked.
+    if sizes["features"] ** 2 > sum(math.prod(tensor.shape) for tensor in tensors.values()):
+        raise InputError(
+            f"no whole Apollo: its tensors are too few for {sizes['features']} features."
+        )
     sizes["frame_length"] = 2 * ((bands - 1) * sizes["band_bins"] + last - 1)
     return {**sizes, "bands": bands, "depth": depth}
 
@@ -401,6 +396,11 @@ def _heads(tables: dict[str, StoredTensor], features: int) -> int:
 
 
 def _check_names_and_shapes(tensors: dict[str, StoredTensor], arguments: dict) -> None:
+    if arguments["kernel_size"] % 2 == 0 or arguments["features"] % (2 * arguments["heads"]):
+        raise InputError(
+            f"feature_dim {arguments['features']} in {arguments['heads']} heads and convolutions "
+            f"of {arguments['kernel_size']} frames are none of Apollo; --heads says how many."
+        )
     shapes = {part.theirs: part.shape for part in _parts(**_sizes(arguments))}
     missing = [name for name in shapes if name not in tensors]
     if missing:
@@ -420,11 +420,6 @@ def _check_names_and_shapes(tensors: dict[str, StoredTensor], arguments: dict) -
             )
         if tensor.dtype.kind not in "fV":
             raise InputError(f"the tensor {name} is of {tensor.dtype}, which no weight is.")
-    if arguments["kernel_size"] % 2 == 0 or arguments["features"] % (2 * arguments["heads"]):
-        raise InputError(
-            f"feature_dim {arguments['features']} in {arguments['heads']} heads and convolutions "
-            f"of {arguments['kernel_size']} frames are none of Apollo; --heads says how many."
-        )
 
 
 def _check_tables(tables: dict[str, StoredTensor], arguments: dict) -> None:
