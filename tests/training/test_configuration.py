@@ -23,7 +23,8 @@ def test_every_preset_is_completed_with_every_default_spelt_out(name):
     assert preset.config["training"].keys() == TrainingSettings.__dataclass_fields__.keys()
     # Keras's default for the inpainters, that of the progressive GANs for the stochastic ones.
     assert preset.config["recipe"]["beta_2"] == {"sr_gan": 0.99}.get(preset.family, 0.999)
-    assert preset.config["restorer"]["chunk_seconds"] == {"apollo": 30.0}.get(preset.family, 8.0)
+    seconds = {"apollo": 30.0, "inception_wgan": 4.0}.get(preset.family, 8.0)
+    assert preset.config["restorer"]["chunk_seconds"] == seconds
     # The paper's GAN would take 1.3 GB; its tests count its parameters without making them.
     if name.startswith("sr_gan_") and name not in ("sr_gan_small", "sr_gan_tiny"):
         return

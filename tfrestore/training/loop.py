@@ -10,6 +10,8 @@ A recipe's trainer is a Keras model with the network as `network`, `train_step`,
 - `lower_is_better`: whether a better model has less of it;
 - `training_metrics` and `validation_metrics`, where the two kinds of step track different ones of
   its `metrics`; a run whose `loss`, or a metric that is named as one, is no number ends;
+- `stage_at(step)`: the trainer, or part of it, whose `train_step` and `training_metrics` count
+  after so many steps, where training has stages;
 - `uses_batch_statistics`: whether those have to be measured before the network is used;
 - arguments `restorer` and `steps_per_epoch` of its constructor.
 
@@ -303,7 +305,7 @@ class TrainingRun:
         if not self.validation_tracks:
             logger.info("there are no validation tracks; the model of the last epoch is kept")
         history = _History(self.folder / "history.csv", keep_until=step)
-        train_step = self._distributed(self.trainer.train_step, self.average)
+        stage, train_step = None, None
         test_step = self._distributed(self.trainer.test_step)
         batches = iter(
             self._batches(self.tracks, self.settings.seed, step, self.total_steps - step)
@@ -312,13 +314,16 @@ class TrainingRun:
         with Journal(self.folder / "logs") as journal, progress_bars() as bars:
             bar = bars.add_task("training", total=self.total_steps, completed=step, note="")
             while step < self.total_steps and not self.has_run_out_of_patience:
+                if self._stage_at(step) is not stage:
+                    stage = self._stage_at(step)
+                    train_step = self._distributed(stage.train_step, self.average)
                 train_step(next(batches))
                 step += 1
                 self.step.assign(step)
                 at_end = step % self.steps_per_epoch == 0 or step == self.total_steps
                 to_keep = at_end or step % self.settings.checkpoint_steps == 0
                 if step % STEPS_BETWEEN_LOGS == 0 or to_keep:
-                    training = self._results("training")
+                    training = _results(stage, "training")
                     self._check_finite(training)
                     speed = {"steps_per_second": pace.at(step)}
                     with self._writing("the logs"):
@@ -391,7 +396,7 @@ class TrainingRun:
         self._reset_metrics()
         for batch in self.validation_batches:
             test_step(batch)
-        return self._results("validation")
+        return _results(self.trainer, "validation")
 
     def _keep_best(self, validation: dict[str, float], step: int) -> None:
         score = float(step)
@@ -429,9 +434,9 @@ class TrainingRun:
                 logger.warning("not shown: %s", error)
         return {}, {}
 
-    def _results(self, kind: str) -> dict[str, float]:
-        metrics = getattr(self.trainer, f"{kind}_metrics", self.trainer.metrics)
-        return {metric.name: float(metric.result()) for metric in metrics}
+    def _stage_at(self, step: int) -> keras.Model:
+        stage_at = getattr(self.trainer, "stage_at", None)
+        return stage_at(step) if stage_at else self.trainer
 
     def _reset_metrics(self):
         for metric in self.trainer.metrics:
@@ -482,6 +487,11 @@ def _untracked_variables(trainer: keras.Model) -> list[tf.Variable]:
     found = {id(each) for each in tf.train.TrackableView(trainer).descendants()}
     held = [each for each in trainer.weights if not {id(each), id(each.value)} & found]
     return [variable.value for variable in trainer.metrics_variables + random + held]
+
+
+def _results(trainer: keras.Model, kind: str) -> dict[str, float]:
+    metrics = getattr(trainer, f"{kind}_metrics", trainer.metrics)
+    return {metric.name: float(metric.result()) for metric in metrics}
 
 
 class _Pace:

@@ -41,6 +41,8 @@ class InceptionRestorer(Restorer):
         ValueError: if `window_samples` does not fit the network.
     """
 
+    default_degradation = "instruments:0:4"
+
     def __init__(
         self,
         network: InceptionGenerator | InceptionAutoencoder,

@@ -1,0 +1,620 @@
+"""How the inception networks are trained: first the autoencoder, then the generator.
+
+Sifringer, Stegmüller & Alahi, "Audio Enhancing with Wasserstein GANs" (EPFL, 2020), in two stages.
+The autoencoder learns to give windows back, inputs and targets separately and in turns, and is
+frozen. Then the generator learns with one of four losses, or any other weighting of their terms:
+
+| equation | loss                                                                          |
+|----------|-------------------------------------------------------------------------------|
+| 20       | time: mean squared error of the samples                                       |
+| 21       | time + 10 x frequency: mean squared error of the power spectrograms           |
+| 22       | time + 0.1 x autoencoder: mean squared error of the content embeddings        |
+| 23       | time + adversarial: what a Wasserstein critic with gradient penalty says      |
+
+Everything by Adam with a learning rate of 1e-3 and its usual moments, in batches of 64 windows.
+
+Where the authors' code differs from the paper, the paper is followed here:
+
+- The paper takes the gradient penalty at the generated windows. The code takes it between the
+  degraded and the generated ones, and has it switched off by default, with every weight of the
+  critic clipped to 0.01 instead. `penalty_at="between"` is a third way, that of Gulrajani et al.
+  (2017): at random places between the originals and the generated.
+- The code halves the learning rate every 3000 steps.
+- The code leaves dropout on in the critic for its first hundred steps only, by mistake; here it is
+  on whenever something is trained.
+- With several critic steps, the code updates the generator on the first of as many batches; here
+  the critic makes its steps on each batch, against the same generated windows, before the
+  generator's.
+
+Where the paper is silent:
+
+- The adversarial loss has the weight of the authors' code, 1e-4.
+- Spectrograms are of Hann windows of 512 samples with a hop of 128, those of its log-spectral
+  distance. Powers are divided by the window's energy, so that noise has in every bin the power that
+  it has as a waveform, and a weight of 10 is not one of millions.
+- The model that is kept is the one with the best SNR of validation windows, the autoencoder with
+  the smallest loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfrestore.data.bandwidth_pairs import BandwidthPairs
+from tfrestore.data.catalogue import Track
+from tfrestore.data.midi_pairs import MidiPairs
+from tfrestore.data.mp3_pairs import LISTENING_SECONDS, Mp3Pairs
+from tfrestore.errors import UsageError
+from tfrestore.layers.stft import STFT
+from tfrestore.losses.critic_slope import gradient_penalty
+from tfrestore.losses.non_saturating import (
+    cross_entropy_discriminator_loss,
+    non_saturating_generator_loss,
+)
+from tfrestore.losses.wasserstein import wasserstein_critic_loss, wasserstein_generator_loss
+from tfrestore.metrics.keras_metrics import SNR, Log10LSD
+from tfrestore.metrics.short_time import LOG10_LSD_STFT
+from tfrestore.models.inception_wgan.network import (
+    InceptionAutoencoder,
+    InceptionDiscriminator,
+    InceptionGenerator,
+)
+from tfrestore.models.inception_wgan.restorer import InceptionRestorer
+from tfrestore.pictures import spectrogram_picture
+from tfrestore.training.distribution import (
+    apply_summed_gradients,
+    global_uniform,
+    mean_over_replicas,
+    sum_over_replicas,
+)
+
+# What a bin's power is divided by: the energy of the spectrogram's Hann window.
+_WINDOW_ENERGY = 3 / 8 * LOG10_LSD_STFT[0]
+
+
+ADVERSARIAL_LOSSES = {
+    "wasserstein": (wasserstein_critic_loss, wasserstein_generator_loss),
+    "non_saturating": (cross_entropy_discriminator_loss, non_saturating_generator_loss),
+}
+
+#: Where the gradient penalty is taken.
+PENALTY_PLACES = ("generated", "between")
+
+
+def squared_error(target, estimate):
+    """Mean squared error of each example: two tensors `(batch, ...)` to `(batch,)`."""
+    return ops.mean(ops.square(estimate - target), axis=tuple(range(1, len(target.shape))))
+
+
+class _Trainer(keras.Model):
+    """What both trainers share: an Adam of the paper's, and how its steps are made."""
+
+    def __init__(self, network, restorer, learning_rate, beta_1, beta_2, epsilon, **kwargs):
+        super().__init__(dtype=network.dtype_policy, **kwargs)
+        self.network = network
+        self.restorer = restorer or InceptionRestorer(network)
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.built = True
+        # Compiling wraps the optimizer where mixed_float16 needs the loss scaled. Its state exists
+        # from here on, so that a checkpoint can be restored before the first step.
+        self.compile(optimizer=self._adam(learning_rate), loss=None, jit_compile=False)
+        self.optimizer.build(self.network.trainable_variables)
+
+    def _adam(self, learning_rate: float):
+        return keras.optimizers.Adam(learning_rate, self.beta_1, self.beta_2, self.epsilon)
+
+    def _descend(self, optimizer, gradients, variables):
+        """Applies gradients of a scaled loss; returns the norm of the global batch's, unscaled."""
+        gradients = sum_over_replicas(gradients)
+        apply_summed_gradients(optimizer, gradients, variables)
+        return tf.linalg.global_norm(gradients) / optimizer.scale_loss(1.0)
+
+    def call(self, inputs, training=False):
+        """The network on windows `(batch, samples)`."""
+        return self.network(inputs, training=training)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "restorer": keras.saving.serialize_keras_object(self.restorer),
+            "learning_rate": self.learning_rate,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The object of a `get_config`."""
+        given = {
+            name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
+        return cls(given["restorer"].network, **given)
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class InceptionAutoencoderTrainer(_Trainer):
+    """Trains an `InceptionAutoencoder` to give windows back: the recipe's first stage.
+
+    Batches are tuples `(degraded, original)` of windows, each `(batch, samples)` float32. Each is
+    two steps, one on the degraded windows and one on the originals. Works with `fit`, and with
+    `strategy.run(trainer.train_step, args=(batch,))`.
+
+    Args:
+        network: the `InceptionAutoencoder` to train.
+        restorer: its `InceptionRestorer`; by default one with its own defaults.
+        learning_rate: float. Defaults to `1e-3`, as the other Adam arguments the paper's.
+        beta_1: float. Defaults to `0.9`.
+        beta_2: float. Defaults to `0.999`.
+        epsilon: float. Defaults to `1e-7`.
+    """
+
+    #: What a better model has less of; validation metrics are prefixed with `val_`.
+    monitor = "loss"
+    lower_is_better = True
+
+    def __init__(
+        self,
+        network: InceptionAutoencoder,
+        restorer: InceptionRestorer | None = None,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs,
+    ):
+        super().__init__(network, restorer, learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.snr = SNR()
+
+    @property
+    def metrics(self):
+        """Time-domain loss and SNR of what comes back, over inputs and targets alike."""
+        return [self.loss_tracker, self.snr]
+
+    def train_step(self, data):
+        """A step on the degraded windows and one on the originals; returns the metrics so far."""
+        variables = self.network.trainable_variables
+        for windows in data:
+            with tf.GradientTape() as tape:
+                returned = self.network(windows, training=True)
+                losses = squared_error(windows, returned)
+                scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
+            self._descend(self.optimizer, tape.gradient(scaled, variables), variables)
+            self._track(windows, returned, losses)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def test_step(self, data):
+        """Scores a batch `(degraded, original)`; returns the metrics so far."""
+        for windows in data:
+            returned = self.network(windows, training=False)
+            self._track(windows, returned, squared_error(windows, returned))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _track(self, windows, returned, losses):
+        self.loss_tracker.update_state(losses)
+        self.snr.update_state(windows, returned)
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class InceptionWGANTrainer(_Trainer):
+    """Trains an `InceptionGenerator`: the recipe's second stage, and its first where it is needed.
+
+    Batches are tuples `(degraded, original)` of windows, each `(batch, samples)` float32. A step is
+    `critic_steps` steps of the critic, where there is one, and one of the generator. Works with
+    `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`. The critic, the autoencoder
+    and their terms are there only where their weight is above 0.
+
+    `stage_at(step)` says which trainer's `train_step` a run of both stages calls at a step. With
+    `fit` it is `trainer.autoencoder_trainer.fit(batches)` and then `trainer.fit(batches)`.
+
+    Replicas draw the random places of the penalty as one device does. What dropout drops is drawn
+    by each replica for itself: without dropout, several replicas are one device to rounding.
+
+    Args:
+        network: the `InceptionGenerator` to train.
+        restorer: its `InceptionRestorer`, whose windows the critic judges; by default one with its
+            own defaults.
+        critic: the `InceptionDiscriminator`; by default one for the restorer's windows, with the
+            generator's filters and dropout.
+        autoencoder: folder of a trained `InceptionAutoencoder`, or the network itself. `None`
+            trains one in the first `autoencoder_steps`.
+        autoencoder_steps: int. Steps of the first stage. Defaults to `0`.
+        autoencoder_filters: int. Filters of the autoencoder that is trained, which has the
+            generator's dropout. Defaults to `64`.
+        time_weight: float. Of the mean squared error of the samples. Defaults to `1.0`.
+        frequency_weight: float. Of that of the power spectrograms; the paper's is 10. Defaults to
+            `0.0`.
+        autoencoder_weight: float. Of that of the embeddings; the paper's is 0.1. Defaults to `0.0`.
+        adversarial_weight: float. Of what the critic says. Defaults to `0.0`.
+        adversarial_loss: `"wasserstein"`, or `"non_saturating"`, the vanilla GAN of eq. 2 and 4.
+            Defaults to `"wasserstein"`.
+        critic_steps: int. Steps of the critic per step of the generator. Defaults to `1`.
+        gradient_penalty_weight: float. Without a Wasserstein loss there is no penalty. Defaults to
+            `10.0`.
+        penalty_at: `"generated"` or `"between"`; see the module. Defaults to `"generated"`.
+        learning_rate: float. Of the generator's and the autoencoder's Adam. Defaults to `1e-3`.
+        critic_learning_rate: float. Of the critic's Adam. Defaults to `1e-3`.
+        beta_1: float. Of all. Defaults to `0.9`.
+        beta_2: float. Defaults to `0.999`.
+        epsilon: float. Defaults to `1e-7`.
+        noise_seed: int. Decides the places of the penalty. Defaults to `0`.
+
+    Raises:
+        ValueError: if an argument is out of its range, if all weights are 0, or if there is a
+            weight for the embeddings of an autoencoder that is neither given nor trained.
+        UsageError: if `autoencoder` is a folder that holds no trained network.
+    """
+
+    #: What a better model has more of; validation metrics are prefixed with `val_`.
+    monitor = "snr"
+
+    def __init__(
+        self,
+        network: InceptionGenerator,
+        restorer: InceptionRestorer | None = None,
+        critic: InceptionDiscriminator | None = None,
+        autoencoder: str | None = None,
+        autoencoder_steps: int = 0,
+        autoencoder_filters: int = 64,
+        time_weight: float = 1.0,
+        frequency_weight: float = 0.0,
+        autoencoder_weight: float = 0.0,
+        adversarial_weight: float = 0.0,
+        adversarial_loss: str = "wasserstein",
+        critic_steps: int = 1,
+        gradient_penalty_weight: float = 10.0,
+        penalty_at: str = "generated",
+        learning_rate: float = 1e-3,
+        critic_learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        noise_seed: int = 0,
+        **kwargs,
+    ):
+        weights = {
+            "time_weight": time_weight,
+            "frequency_weight": frequency_weight,
+            "autoencoder_weight": autoencoder_weight,
+            "adversarial_weight": adversarial_weight,
+            "gradient_penalty_weight": gradient_penalty_weight,
+        }
+        for name, value in weights.items():
+            if value < 0:
+                raise ValueError(f"Argument `{name}` must not be below 0. Received: {name}={value}")
+        if not any([time_weight, frequency_weight, autoencoder_weight, adversarial_weight]):
+            raise ValueError("All weights of the loss are 0; give at least one a value.")
+        for name, value, known in (
+            ("adversarial_loss", adversarial_loss, tuple(ADVERSARIAL_LOSSES)),
+            ("penalty_at", penalty_at, PENALTY_PLACES),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
+                )
+        if critic_steps < 1:
+            raise ValueError(
+                f"Argument `critic_steps` must be at least 1. Received: critic_steps={critic_steps}"
+            )
+        if autoencoder_weight and autoencoder is None and autoencoder_steps < 1:
+            raise ValueError(
+                "The loss has a weight for the autoencoder, but there is none: name the folder of "
+                "a trained one as `autoencoder`, or give `autoencoder_steps` to train one first."
+            )
+        super().__init__(network, restorer, learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        for name, value in weights.items():
+            setattr(self, name, value)
+        self.autoencoder_steps = autoencoder_steps
+        self.autoencoder_filters = autoencoder_filters
+        self.adversarial_loss = adversarial_loss
+        self.critic_steps = critic_steps
+        self.penalty_at = penalty_at
+        self.critic_learning_rate = critic_learning_rate
+        self.noise_seed = noise_seed
+        self.stft = (
+            STFT(*LOG10_LSD_STFT[:2], padding=LOG10_LSD_STFT[2]) if frequency_weight else None
+        )
+        self._make_autoencoder(autoencoder)
+        self._make_critic(critic)
+        self._make_metrics()
+
+    def _make_autoencoder(self, autoencoder) -> None:
+        self.autoencoder = self.autoencoder_trainer = None
+        if not self.autoencoder_weight:
+            return
+        if autoencoder is None:
+            autoencoder = InceptionAutoencoder(
+                filters=self.autoencoder_filters,
+                dropout=self.network.dropout,
+                dtype=self.network.dtype_policy,
+            )
+            self.autoencoder_trainer = InceptionAutoencoderTrainer(
+                autoencoder,
+                InceptionRestorer(autoencoder, window_samples=self.restorer.window_samples),
+                *(self.learning_rate, self.beta_1, self.beta_2, self.epsilon),
+                name="autoencoder_stage",
+            )
+        elif not isinstance(autoencoder, keras.Model):
+            autoencoder = InceptionAutoencoder.from_preset(
+                autoencoder, dtype=self.network.dtype_policy
+            )
+        self.autoencoder = autoencoder
+        autoencoder.check_window(self.restorer.window_samples)
+
+    def _make_critic(self, critic) -> None:
+        self.critic = self.critic_optimizer = None
+        if not self.adversarial_weight:
+            return
+        self.critic = critic or InceptionDiscriminator(
+            self.restorer.window_samples,
+            filters=self.network.filters,
+            dropout=self.network.dropout,
+            # Its modules must not start as the generator's.
+            seed=self.network.seed + 1,
+            dtype=self.network.dtype_policy,
+        )
+        self.critic_optimizer = self._adam(self.critic_learning_rate)
+        if self.dtype_policy.name == "mixed_float16":
+            self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
+        self.critic_optimizer.build(self.critic.trainable_variables)
+
+    def _make_metrics(self) -> None:
+        terms = ("time", "frequency", "autoencoder", "adversarial")
+        names = ["generator_loss"]
+        names += [f"{term}_loss" for term in terms if getattr(self, f"{term}_weight")]
+        names += ["generator_gradient_norm"]
+        if self.critic is not None:
+            names += ["critic_loss", "critic_gradient_norm"]
+            names += ["gradient_penalty"] * (self.adversarial_loss == "wasserstein")
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._scores = [SNR(), SNR(name="input_snr"), Log10LSD(), Log10LSD(name="input_log10_lsd")]
+
+    @property
+    def training_metrics(self):
+        """Means of what `train_step` knows, over the windows since they were reset."""
+        return list(self._means.values())
+
+    @property
+    def validation_metrics(self):
+        """The paper's two scores of what is restored, and of what it is restored from."""
+        return list(self._scores)
+
+    @property
+    def metrics(self):
+        """Those of both kinds of step, and of the first stage."""
+        first = self.autoencoder_trainer.metrics if self.autoencoder_trainer else []
+        return [*self.training_metrics, *self.validation_metrics, *first]
+
+    def stage_at(self, step: int):
+        """The trainer whose `train_step` is called after so many steps of a run."""
+        if self.autoencoder_trainer is not None and step < self.autoencoder_steps:
+            return self.autoencoder_trainer
+        return self
+
+    def train_step(self, data):
+        """Steps of the critic and one of the generator on `(degraded, original)`.
+
+        Returns:
+            The training metrics so far.
+        """
+        degraded, original = data
+        variables = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            generated = self.network(degraded, training=True)
+        if self.critic is not None:
+            for number in range(self.critic_steps):
+                self._critic_step(original, generated, number)
+        with tape:
+            terms = self._terms(original, generated)
+            losses = sum(getattr(self, f"{name}_weight") * term for name, term in terms.items())
+            scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
+        norm = self._descend(self.optimizer, tape.gradient(scaled, variables), variables)
+        self._track(generator_loss=losses, **{f"{name}_loss": term for name, term in terms.items()})
+        self._track_norm("generator_gradient_norm", norm)
+        return {metric.name: metric.result() for metric in self.training_metrics}
+
+    def _terms(self, original, generated) -> dict:
+        """The terms of the loss that have a weight, `(batch,)` each."""
+        terms = {}
+        if self.time_weight:
+            terms["time"] = squared_error(original, generated)
+        if self.frequency_weight:
+            terms["frequency"] = squared_error(*map(self._power, (original, generated)))
+        if self.autoencoder_weight:
+            terms["autoencoder"] = squared_error(
+                *map(self.autoencoder.embed, (original, generated))
+            )
+        if self.adversarial_weight:
+            values = self.critic(generated, training=True)
+            terms["adversarial"] = ADVERSARIAL_LOSSES[self.adversarial_loss][1](values)
+        return terms
+
+    def _power(self, waveform):
+        """The power spectrogram of windows, `(batch, frames, bins)`; that of noise is its power."""
+        real, imaginary = self.stft(waveform)
+        return (ops.square(real) + ops.square(imaginary)) / _WINDOW_ENERGY
+
+    def _critic_step(self, original, generated, number: int) -> None:
+        """One step of Adam for the critic; the generator is held."""
+        variables = self.critic.trainable_variables
+        with tf.GradientTape() as tape:
+            values = self.critic(tf.concat([original, generated], axis=0), training=True)
+            losses = ADVERSARIAL_LOSSES[self.adversarial_loss][0](*tf.split(values, 2))
+            if self.adversarial_loss == "wasserstein":
+                penalty = self._penalty(original, generated, number)
+                losses += self.gradient_penalty_weight * penalty
+                self._track(gradient_penalty=penalty)
+            scaled = self.critic_optimizer.scale_loss(mean_over_replicas(losses))
+        norm = self._descend(self.critic_optimizer, tape.gradient(scaled, variables), variables)
+        self._track(critic_loss=losses)
+        self._track_norm("critic_gradient_norm", norm)
+
+    def _penalty(self, original, generated, number: int):
+        examples = original.shape[0]
+        if self.penalty_at == "generated":
+            share = tf.zeros(examples)
+        else:
+            step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
+            seed = (tf.constant(self.noise_seed, tf.int64), step * self.critic_steps + number)
+            share = global_uniform(examples, seed)
+        return gradient_penalty(
+            lambda windows: self.critic(windows, training=True), original, generated, share
+        )
+
+    def test_step(self, data):
+        """Restores a batch `(degraded, original)` of windows and scores them.
+
+        Returns:
+            The validation metrics so far.
+        """
+        degraded, original = data
+        restored = self.network(degraded, training=False)
+        for metric, estimate in zip(
+            self._scores, (restored, degraded, restored, degraded), strict=True
+        ):
+            metric.update_state(original, estimate)
+        return {metric.name: metric.result() for metric in self.validation_metrics}
+
+    def _track(self, **values) -> None:
+        for name, value in values.items():
+            self._means[name].update_state(value)
+
+    def _track_norm(self, name: str, norm) -> None:
+        # Where float16 overflows, there is no norm, and no step: Keras makes the scale smaller.
+        finite = tf.math.is_finite(norm)
+        self._means[name].update_state(tf.where(finite, norm, 0.0), tf.cast(finite, tf.float32))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        parts = {
+            name: keras.saving.serialize_keras_object(part)
+            for name, part in (("critic", self.critic), ("autoencoder", self.autoencoder))
+            if part is not None and not (name == "autoencoder" and self.autoencoder_trainer)
+        }
+        return {
+            **super().get_config(),
+            **parts,
+            "autoencoder_steps": self.autoencoder_steps,
+            "autoencoder_filters": self.autoencoder_filters,
+            "time_weight": self.time_weight,
+            "frequency_weight": self.frequency_weight,
+            "autoencoder_weight": self.autoencoder_weight,
+            "adversarial_weight": self.adversarial_weight,
+            "adversarial_loss": self.adversarial_loss,
+            "critic_steps": self.critic_steps,
+            "gradient_penalty_weight": self.gradient_penalty_weight,
+            "penalty_at": self.penalty_at,
+            "critic_learning_rate": self.critic_learning_rate,
+            "noise_seed": self.noise_seed,
+        }
+
+
+class InceptionExamples:
+    """The trainers' batches: windows of music that was degraded, and as it was.
+
+    Args:
+        restorer: the `InceptionRestorer` that is trained, for its windows and its sample rate.
+        kind: `"midi"`: a MIDI file played by two instruments; `"mp3"`: music and its MP3;
+            `"bandwidth"`: music and what is left of it at a fraction of its sampling rate. Defaults
+            to the paper's `"midi"`.
+        input: Of `"midi"`, as all down to `chorus`, which are those of `InstrumentSwap`: the
+            instrument that is heard.
+        target: The instrument that shall be heard.
+        sound_font: Path of a SoundFont.
+        drums: Whether drums are played.
+        channel: Which of the synthesizer's channels is taken.
+        volume: Controller 7.
+        reverb: Controller 91.
+        chorus: Controller 93.
+        kbit_per_second: Of `"mp3"`: the bit rate, or several of which each window has one. Defaults
+            to `32`.
+        factor: Of `"bandwidth"`: by how much the sampling rate is divided, 2, 4 or 6, or several of
+            which each window has one. Defaults to `2`.
+        order: `"random"` or `"file"`.
+
+    Raises:
+        UsageError: if an argument is none of those possible.
+    """
+
+    def __init__(
+        self,
+        restorer: InceptionRestorer,
+        kind: str = "midi",
+        input: int | str = 0,
+        target: int | str = 4,
+        sound_font: str | None = None,
+        drums: bool = False,
+        channel: str = "left",
+        volume: int = 64,
+        reverb: int = 0,
+        chorus: int = 0,
+        kbit_per_second: int | Sequence[int] = 32,
+        factor: int | Sequence[int] = 2,
+        order: str = "random",
+    ):
+        kinds = {
+            "midi": (
+                MidiPairs,
+                {
+                    "input": input,
+                    "target": target,
+                    "sound_font": sound_font,
+                    "drums": drums,
+                    "channel": channel,
+                    "volume": volume,
+                    "reverb": reverb,
+                    "chorus": chorus,
+                },
+            ),
+            "mp3": (Mp3Pairs, {"kbit_per_second": kbit_per_second}),
+            "bandwidth": (BandwidthPairs, {"factor": factor}),
+        }
+        if kind not in kinds:
+            raise UsageError(f"data.kind is {kind!r}: choose one of {', '.join(kinds)}.")
+        pairs, arguments = kinds[kind]
+        if kind == "midi":
+            if restorer.sample_rate != MidiPairs.sample_rate:
+                raise UsageError(
+                    f"restorer.sample_rate is {restorer.sample_rate}, but instruments are played "
+                    f"at {MidiPairs.sample_rate} Hz; leave it out."
+                )
+        else:
+            arguments["sample_rate"] = restorer.sample_rate
+        self.pairs = pairs(samples=restorer.window_samples, order=order, **arguments)
+
+    def count(self, tracks) -> int:
+        """How many windows the tracks hold."""
+        return self.pairs.count(tracks)
+
+    def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
+        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each."""
+        return self.pairs.dataset(tracks, batch_size, seed, start, batches)
+
+    def illustrate(self, restorer: InceptionRestorer, tracks: Sequence[Track]):
+        """What TensorBoard shows and plays: eight seconds degraded, as they were, and restored.
+
+        Args:
+            restorer: the restorer that is trained.
+            tracks: at least one.
+
+        Returns:
+            Pictures, name to uint8 `(height, width, 3)`, and sounds, name to float32 `(samples,)`.
+        """
+        rate = restorer.sample_rate
+        longer = dataclasses.replace(self.pairs, samples=LISTENING_SECONDS * rate)
+        middle = len(longer.begins(tracks[0])) // 2
+        degraded, original = longer.make(tracks[0], middle, longer.variants[0])
+        sounds = {"degraded": degraded, "original": original}
+        sounds["restored"] = restorer.restore(degraded, rate)
+        return {"spectrogram": spectrogram_picture(sounds, rate)}, sounds
