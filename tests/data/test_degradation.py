@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import synthesize
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrestore.audio.bandwidth import reduce_bandwidth
@@ -34,6 +34,7 @@ def test_a_name_is_read_and_given_back(name):
     assert parse_degradation(name).name == name
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_other_name_is_refused_with_those_there_are(name):
     try:
@@ -42,6 +43,7 @@ def test_any_other_name_is_refused_with_those_there_are(name):
         assert "gaps:KIND" in str(error) and "mp3:" in str(error)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 100))
 def test_waveform_gaps_silence_the_share_that_a_damaged_recording_loses(seed, index):
     stereo = np.stack([synthesize(1.0, RATE), -synthesize(1.0, RATE, 1)]) + 1
