@@ -216,8 +216,8 @@ class ConvActNorm(layers.Layer):
         """
         features = frames.shape[-1]
         kernel = ops.cast(self.depthwise_kernel, "float32")[:, None, :, None]
-        x = ops.depthwise_conv(frames, kernel)[:, :count]
-        x = x + ops.cast(self.depthwise_bias, "float32")
+        x = ops.depthwise_conv(frames, kernel) + ops.cast(self.depthwise_bias, "float32")
+        x = x[:, :count]
         x = ops.cast(normalize(ops.reshape(x, (-1, features)), self.gain), self.compute_dtype)
         x = ops.silu(product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype))
         x = ops.cast(product(x, self.projection_kernel), "float32")

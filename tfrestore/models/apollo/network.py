@@ -214,34 +214,41 @@ class Apollo(PresetMixin, keras.Model):
             made = (norm * part for part in self.spectral_residual(spectrum, x, made))
         return tuple(made)
 
-    def start(self, batch):
+    def start(self, batch, lanes: int = 1):
         """The state before the first frame of a recording.
 
         Args:
             batch: int or scalar int tensor. Waveforms that are restored side by side.
+            lanes: int. See `advance`. Defaults to `1`.
 
         Returns:
-            A tuple of one tensor per convolution, in their order: the last frames of its input that
-            it still needs, float32 `(batch, frames, bands, features)`. At the start these are the
-            zeros before the first frame, `frames_before` of the layer; once `kernel_size - 1`
-            frames have come they are as many. Of the causal network they always are. With
-            `residual` there are two more, the parts of the spectrum's frames that are not complete.
+            A tuple of one tensor per convolution, in their order, and lane: the last frames of its
+            input that it still needs, float32 `(batch, frames, bands, features)`. At the start
+            these are the zeros before the first frame, `frames_before` of the layer; once
+            `kernel_size - 1` frames have come they are as many. Of the causal network they always
+            are. With `residual` there are two more, the parts of the spectrum's frames that are not
+            complete.
         """
         state = tuple(
-            ops.zeros((batch, layer.frames_before, self.bands, self.features), "float32")
+            ops.zeros((batch, layer.frames_before, bands.stop - bands.start, self.features))
             for layer in self._convolutions()
+            for bands in _even_parts(self.bands, lanes)
         )
         if self.residual:
             state += (ops.zeros((batch, 0, self.frame_length // 2 + 1), "float32"),) * 2
         return state
 
-    def advance(self, spectrum, state, final=False):
+    def advance(self, spectrum, state, final=False, lanes: int = 1):
         """Restores the next frames of a spectrum.
 
         Args:
             spectrum: A pair (real, imaginary), each float32 `(batch, frames, bins)`.
             state: What `start` or the last `advance` returned.
             final: bool or scalar bool tensor. Whether no frames follow. Defaults to `False`.
+            lanes: int. Parts that each layer's work is divided into, which need nothing of each
+                other: attention by frames, convolutions by bands. The result is the same; several
+                processors are kept busier than by the parts of one operation after the other.
+                Defaults to `1`.
 
         Returns:
             A pair: the spectrum frames that are complete now, and the next state. Joined, these
@@ -251,12 +258,15 @@ class Apollo(PresetMixin, keras.Model):
         """
         x = self._split(spectrum)
         state, following = iter(state), []
-        for layer in self.sequence:
-            if isinstance(layer, ConvActNorm):
-                x, left = layer.advance(x, next(state), final)
-                following.append(left)
-            else:
-                x = layer(x)
+        for roformer, *convolutions in self._blocks():
+            frames = _even_parts(ops.shape(x)[1], lanes)
+            x = _joined([roformer(x[:, part]) for part in frames], axis=1)
+            parts = [x[:, :, part] for part in _even_parts(self.bands, lanes)]
+            for layer in convolutions:
+                advanced = [layer.advance(part, next(state), final) for part in parts]
+                parts = [part for part, _ in advanced]
+                following += [left for _, left in advanced]
+            x = _joined(parts, axis=2)
         if self.residual:
             spectrum = [
                 ops.concatenate([next(state), ops.cast(part, "float32")], axis=1)
@@ -284,8 +294,12 @@ class Apollo(PresetMixin, keras.Model):
         sounding = ops.any(ops.not_equal(ops.stack(spectrum, axis=-1), 0.0), (2, 3), keepdims=True)
         return tuple(ops.where(sounding[..., 0], part, 0.0) for part in restored)
 
+    def _blocks(self):
+        size = 1 + CONVOLUTIONS
+        return [self.sequence[start : start + size] for start in range(0, self.depth * size, size)]
+
     def _convolutions(self):
-        return [layer for layer in self.sequence if isinstance(layer, ConvActNorm)]
+        return [layer for _, *convolutions in self._blocks() for layer in convolutions]
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""
@@ -316,3 +330,13 @@ class Apollo(PresetMixin, keras.Model):
     def from_config(cls, config):
         """The object of a `get_config`."""
         return cls(**config)
+
+
+def _even_parts(count, parts: int) -> list[slice]:
+    """Slices that divide `count`, an int or a scalar int tensor, as evenly as whole numbers do."""
+    edges = [count * part // parts for part in range(parts)] + [count]
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+
+def _joined(parts, axis: int):
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)

@@ -19,6 +19,9 @@ from tfrestore.restorer import Endpoint, Restorer
 #: Frames of all waveforms together that are put through the network at once.
 BLOCK_FRAMES = 32
 
+#: Parts of a block that are computed side by side, see `Apollo.advance`.
+LANES = 2
+
 
 @keras.saving.register_keras_serializable(package="tfrestore")
 class ApolloRestorer(Restorer):
@@ -95,7 +98,7 @@ class ApolloRestorer(Restorer):
         batch, frames = tf.unstack(tf.shape(spectrum[0])[:2])
         block = tf.maximum(1, BLOCK_FRAMES // batch)
         blocks = -(-frames // block)
-        state = self.network.start(batch)
+        state = self.network.start(batch, LANES)
         restored = tf.TensorArray(
             tf.float32, blocks, infer_shape=False, element_shape=[None, None, None]
         )
@@ -104,7 +107,8 @@ class ApolloRestorer(Restorer):
             start = number * block
             # Whole numbers of frames come out later than they go in, so the length varies.
             part = tuple(part[:, start : start + block] for part in spectrum)
-            part, state = self.network.advance(part, state, final=number + 1 == blocks)
+            final = number + 1 == blocks
+            part, state = self.network.advance(part, state, final, LANES)
             part = tf.concat(part, axis=-1)
             return number + 1, state, restored.write(number, tf.transpose(part, (1, 0, 2)))
 
