@@ -42,8 +42,10 @@ def write_recording(path: Path, minutes: float) -> None:
 
 def restore(source: Path, target: Path, preset: str) -> None:
     """Restores and prints seconds and peak resident bytes as JSON; runs in its own process."""
+    from tfrestore.models.presets import find_preset
     from tfrestore.restorer import Restorer
 
+    find_preset(preset).find_class("restorer").prepare_process()
     restorer = Restorer.from_preset(preset, load_weights=False)
     began = time.monotonic()
     restorer.restore_file(source, target)

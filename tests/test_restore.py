@@ -48,7 +48,7 @@ def one_model(monkeypatch, identity_run):
 
     if not hasattr(one_model, "loaded"):
         one_model.loaded = Restorer.from_preset(identity_run, chunk_seconds=1.0)
-    monkeypatch.setattr(Restorer, "from_preset", lambda preset, dtype: one_model.loaded)
+    monkeypatch.setattr(Restorer, "from_preset", lambda preset, **options: one_model.loaded)
     return identity_run
 
 
@@ -59,7 +59,7 @@ def stochastic(monkeypatch, stochastic_run):
 
     if not hasattr(stochastic, "loaded"):
         stochastic.loaded = Restorer.from_preset(stochastic_run)
-    monkeypatch.setattr(Restorer, "from_preset", lambda preset, dtype: stochastic.loaded)
+    monkeypatch.setattr(Restorer, "from_preset", lambda preset, **options: stochastic.loaded)
     return stochastic_run
 
 

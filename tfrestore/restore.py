@@ -138,6 +138,13 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "--seed", type=seed, help=f"other versions for the same numbers (default: {DEFAULT_SEED})"
     )
     parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="what the network computes in; mixed_bfloat16 is faster on processors that have "
+        "bfloat16 (default: float32)",
+    )
+    parser.add_argument(
         "--pictures",
         action="store_true",
         help="draw frequency profiles and spectrograms of each file and its results: "
@@ -460,10 +467,12 @@ def _read_noise(options: argparse.Namespace):
 
 
 def _load_restorer(options: argparse.Namespace, noise):
+    from tfrestore.models.presets import find_preset
     from tfrestore.restorer import Restorer
 
     overrides = {} if options.chunk_seconds is None else {"chunk_seconds": options.chunk_seconds}
-    restorer = Restorer.from_preset(options.preset, **overrides)
+    find_preset(options.preset).find_class("restorer").prepare_process()
+    restorer = Restorer.from_preset(options.preset, dtype=options.precision, **overrides)
     if options.gaps and not restorer.accepts_gaps:
         raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
     choices = ("candidates", "candidate", "seed", "noise")

@@ -67,6 +67,13 @@ class Restorer(keras.Model, RecordingRestorer):
         self.chunk_seconds = chunk_seconds
         self.built = True
 
+    @classmethod
+    def prepare_process(cls) -> None:
+        """Sets what suits this model in a process that does nothing but restore with it.
+
+        Called by commands, before TensorFlow has computed anything.
+        """
+
     def compute_output_shape(self, input_shape):
         """The input's shape."""
         return input_shape

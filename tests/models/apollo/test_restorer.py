@@ -30,9 +30,9 @@ def restorer():
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("batch", [1, 3, 40])
-def test_in_blocks_of_frames_comes_out_what_the_network_makes(causal, batch):
+def test_in_blocks_of_frames_comes_out_what_the_network_makes(causal, batch, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_FRAMES", 32)
     restorer, waveform = small(causal), noise(batch, 3210)
-    assert waveform.shape[1] // 32 > 3 * module.BLOCK_FRAMES
     np.testing.assert_allclose(restorer.graph(waveform), restorer.network(waveform), atol=1e-6)
 
 

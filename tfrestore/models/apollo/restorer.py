@@ -3,11 +3,13 @@
 The network itself takes and returns waveforms. What is added here is that it is run over a few
 frames at a time, with what its convolutions along time need of earlier frames carried on: the
 result is that of the whole, but all that is computed for a block stays in the processor's cache,
-and memory does not grow with the length. (The paper's network on two cores takes about twice as
-long frame by frame of a whole recording, where every map goes through memory.)
+and memory does not grow with the length.
 """
 
 from __future__ import annotations
+
+import contextlib
+import os
 
 import keras
 from keras import ops
@@ -16,11 +18,11 @@ from tfrestore.models.apollo.network import Apollo
 from tfrestore.models.apollo.streaming import ApolloStream, StreamingStep, make_graph
 from tfrestore.restorer import Endpoint, Restorer
 
-#: Frames of all waveforms together that are put through the network at once.
-BLOCK_FRAMES = 32
+#: Parts of a block that are computed side by side, a processor each; see `Apollo.advance`.
+LANES = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
-#: Parts of a block that are computed side by side, see `Apollo.advance`.
-LANES = 2
+#: Frames of all waveforms together that are put through the network at once.
+BLOCK_FRAMES = 32 * LANES
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -46,6 +48,19 @@ class ApolloRestorer(Restorer):
         self, network: Apollo, sample_rate: int = 44100, chunk_seconds: float = 30.0, **kwargs
     ):
         super().__init__(network, sample_rate=sample_rate, chunk_seconds=chunk_seconds, **kwargs)
+
+    @classmethod
+    def prepare_process(cls) -> None:
+        """See `Restorer`; keeps each operation on one processor, and all busy by `LANES`.
+
+        An operation that is spread over processors ends when the last of them is done, and is over
+        before all have woken up: on two cores this costs a tenth of the time.
+        """
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # TensorFlow has computed something already.
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(LANES)
 
     @property
     def context_samples(self) -> int:
