@@ -73,7 +73,7 @@ def arithmetic(network) -> float:
     # Per band and frame and block: attention's four kernels, the gated layer's three, and three
     # times the convolution with its two dense layers.
     block = (4 + 3 * 4 + 3 * 2 * 4) * features**2 + 3 * taps * features
-    # A frame has two values per bin and a level per band on its way in, four per bin on its way out.
+    # Per frame: two values per bin and a level per band on the way in, four per bin on the way out.
     bins = network.frame_length // 2 + 1
     edges = (2 * bins + network.bands + 4 * bins) * features
     frames = 44100 / network.hop_length
