@@ -471,7 +471,8 @@ def _load_restorer(options: argparse.Namespace, noise):
     from tfrestore.restorer import Restorer
 
     overrides = {} if options.chunk_seconds is None else {"chunk_seconds": options.chunk_seconds}
-    find_preset(options.preset).find_class("restorer").prepare_process()
+    if not options.stream:
+        find_preset(options.preset).find_class("restorer").prepare_process()
     restorer = Restorer.from_preset(options.preset, dtype=options.precision, **overrides)
     if options.gaps and not restorer.accepts_gaps:
         raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
