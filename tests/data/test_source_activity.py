@@ -119,6 +119,15 @@ def test_what_is_silent_or_damaged_is_named_once_and_a_folder_instead_of_its_fil
     assert "silent.wav is silent" in messages[1] and "bad.wav" in messages[2]
 
 
+def test_songs_in_a_folder_per_instrument_are_not_taken_for_each_other(tmp_path):
+    for instrument in ("drums", "bass"):
+        write(tmp_path / instrument / "loud.wav", tone(2), RATE)
+        write(tmp_path / instrument / "silent.wav", np.zeros(2 * RATE), RATE)
+    songs = open_catalogue(tmp_path)
+    sources = ActiveSources(songs, RATE, RATE)
+    assert {song.track_id: len(sources.begins(song)) for song in songs} == {"loud": 11, "silent": 0}
+
+
 def test_a_song_whose_stems_all_are_silent_is_silent(tmp_path):
     make_moisesdb(tmp_path, {"one": [("vocals", 0.5, 8000, 1), ("bass", 0.5, 8000, 1)]})
     (song,) = open_catalogue(tmp_path)

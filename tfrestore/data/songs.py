@@ -35,7 +35,8 @@ class Song(Track):
     """A song with its stems.
 
     Attributes:
-        path: The file with its mixture, or the song's folder where there is none.
+        path: The file with its mixture, or where there is none the song's folder; in any case no
+            other song has it.
         has_mixture: Whether there is such a file; otherwise the mixture is the sum of the stems,
             at the highest of their sample rates and as long as the longest.
         stems: Its stems, at least one; two where there is no file with the mixture.

@@ -82,7 +82,8 @@ class _SongFiles:
     """The files of a song.
 
     Attributes:
-        folder: Where they are; where they lie in several folders, the catalogue's.
+        folder: Where they are; where they lie in several folders, one that there is not, of the
+            song's name below the catalogue's.
         split: Where it belongs.
         mixture: The file with the mixture.
         stems: Files, each with instrument and genre.
@@ -261,7 +262,7 @@ def _any_stems(folder: Path) -> tuple[dict[str, _SongFiles], bool]:
         else:
             name, instrument = _name(Path(place, parts[0])), _instrument(path.stem)
         split = SPLIT_FOLDERS[place.lower()] if place else split_of(name)
-        song = songs.setdefault(name, _SongFiles(folder / path.parent, split))
+        song = songs.setdefault(name, _SongFiles(folder / name, split))
         if re.sub("[^a-z]", "", path.stem.lower()) in _MIXTURES and len(parts) > 1:
             song.mixture = folder / path
         else:
