@@ -5,8 +5,8 @@ rectangular window so that they overlap by half. Tracks are those of a catalogue
 (`midi:FOLDER`, `maestro:FOLDER`), which are rendered as they are needed, or what `tfrestore
 prepare` wrote of one. Both give the same examples at the same positions, bit for bit.
 
-Rendering takes 4 ms of one core per second of music. The last 50 minutes are kept in memory; of a
-larger collection, each window would be rendered with the 6 s around it: prepare it first.
+Rendering takes about 6 ms of one core per second of music. The last 50 minutes are kept in memory;
+of a larger collection, each window would be rendered with the 6 s around it: prepare it first.
 """
 
 from __future__ import annotations

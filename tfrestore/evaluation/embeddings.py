@@ -223,8 +223,8 @@ def map_points(points: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    # Its threads wait for each other in every step: where other programs took the cores, two threads
-    # needed 100 s for what one did in 1 s. A thousand points take 4 s.
+    # Its threads wait for each other in every step: where other programs took the cores, two
+    # threads needed 100 s for what one did in 1 s. A thousand points take 4 s.
     with threadpool_limits(1):
         return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
 
