@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrestore.audio.effects import room_response
 from tfrestore.audio.files import write
 from tfrestore.data.cache import cache_folder
 from tfrestore.data.composer import Piece, Voice, compose
@@ -119,12 +120,8 @@ def _play(voice: Voice, sound_font: Path) -> np.ndarray:
 
 def _reverberated(mix: np.ndarray) -> np.ndarray:
     """The mix convolved with noise, another on each side, that decays by 60 dB in 1.2 s."""
-    seconds = np.arange(round(1.2 * SAMPLE_RATE)) / SAMPLE_RATE
-    noise = np.random.RandomState(0).uniform(-1, 1, (2, len(seconds)))
-    response = noise * 10 ** (-3 * seconds / 1.2)
-    response[:, : round(0.01 * SAMPLE_RATE)] = 0
-    response /= np.sqrt((response**2).sum(axis=1, keepdims=True))
-    size = 1 << (mix.shape[1] + len(seconds) - 1).bit_length()
+    response = room_response(SAMPLE_RATE, channels=2)
+    size = 1 << (mix.shape[1] + response.shape[1] - 1).bit_length()
     wet = np.fft.irfft(np.fft.rfft(mix, size) * np.fft.rfft(response, size), size)
     return wet[:, : mix.shape[1]]
 
