@@ -120,10 +120,11 @@ def test_mistakes_are_told_in_a_line(checkpoint, converted, tmp_path, capsys):
         state = {name: tensor.read() for name, tensor in content["state_dict"].items()}
     gone = "net.1.seq_net.blocks.2.conv.4.weight"
     state.pop(f"audio_model.{gone}")
-    write_checkpoint(tmp_path / "holed.pth", state)
-    expect(
-        capsys, 1, f"the tensor {gone} is missing", "apollo", tmp_path / "holed.pth", "--out", out
-    )
+    holed = tmp_path / "holed.pth"
+    write_checkpoint(holed, state)
+    expect(capsys, 1, f"{holed}: the tensor {gone} is missing", "apollo", holed, "--out", out)
+    write_checkpoint(holed, {"a\x1b[31m\nb": np.zeros(2, np.float32)})
+    expect(capsys, 1, r"its tensors are named a\x1b[31m\nb", "apollo", holed, "--out", out)
     expect(capsys, 1, "missing.bin: cannot be read", "apollo", "missing.bin", "--out", out)
     expect(capsys, 2, "exists already", "apollo", checkpoint, "--out", converted)
     expect(capsys, 2, "exists already", "apollo", converted, "--to", "torch", "--out", checkpoint)

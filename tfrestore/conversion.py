@@ -141,8 +141,10 @@ def _naming(source: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        name = "" if str(error).startswith(str(source)) else f"{source}: "
-        raise type(error)(f"{name}{error}") from None
+        # Names of tensors are a stranger's, and may be anything.
+        message = str(error) if str(error).isprintable() else ascii(str(error))
+        name = "" if message.startswith(str(source)) else f"{source}: "
+        raise type(error)(f"{name}{message}") from None
 
 
 @contextmanager

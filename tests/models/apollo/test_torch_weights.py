@@ -207,6 +207,8 @@ def test_other_architectures_are_refused(tiny, published, tmp_path):
     turned = dict(weights)
     turned["net.1.band_net.cos_freq"] = weights["net.1.band_net.sin_freq"]
     expect("other rotary embeddings", turned)
+    wider = {name: np.zeros((100, 64), np.float32) for name in rotary_tables(2, 4)}
+    expect("8 heads", weights | wider)
     gains = [name for name in weights if name.endswith("input_norm.weight")]
     wide = dict.fromkeys(gains, np.zeros(10**6, np.float32))
     expect("too few for 1000000 features", weights | wide)

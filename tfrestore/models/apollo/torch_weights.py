@@ -392,7 +392,7 @@ def _infer_arguments(tensors: dict[str, StoredTensor]) -> dict:
 
 def _heads(tables: dict[str, StoredTensor], features: int) -> int:
     widths = {table.shape[1] for table in tables.values() if len(table.shape) == 2}
-    return features // widths.pop() if len(widths) == 1 and 0 not in widths else HEADS
+    return features // widths.pop() or HEADS if len(widths) == 1 and 0 not in widths else HEADS
 
 
 def _check_names_and_shapes(tensors: dict[str, StoredTensor], arguments: dict) -> None:
