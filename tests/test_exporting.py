@@ -202,6 +202,14 @@ def test_wav_files_are_restored_as_files_are(which, request):
     assert soundfile.info(io.BytesIO(results[1])).subtype == "PCM_24"
 
 
+def test_a_wav_that_would_fill_the_memory_is_refused(exported):
+    served = tf.saved_model.load(exported).signatures["wav_bytes"]
+    # Five megabytes that would be eighty million samples at the model's rate.
+    file = as_wav(np.zeros((1, 5_000_000)), 1000, subtype="PCM_U8")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too long for one request"):
+        served(audio_bytes=tf.constant([file]))
+
+
 def test_windows_are_restored_as_recordings_windows_are(stochastic, exported_stochastic):
     functions = tf.saved_model.load(exported_stochastic).signatures
     length = stochastic.chunk_plan.window_samples
@@ -216,15 +224,28 @@ def test_windows_are_restored_as_recordings_windows_are(stochastic, exported_sto
     ).values()
     as_floats = np.stack([np.frombuffer(text, "<f4") for text in texts.numpy()])
     np.testing.assert_allclose(as_floats, expected, atol=1e-5)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{4 * length} bytes"):
-        functions["window_bytes"](
-            waveform_bytes=tf.constant([b"1234"]), noise=tf.constant(noise[:1])
-        )
+    # The windows at a recording's ends are shorter.
+    short = stochastic.chunk_plan.grid_samples + 2 * stochastic.context_samples
+    (texts,) = functions["window_bytes"](
+        waveform_bytes=tf.constant([windows[0].tobytes(), windows[1, :short].tobytes()]),
+        noise=tf.constant(noise),
+    ).values()
+    first, second = (np.frombuffer(text, "<f4") for text in texts.numpy())
+    np.testing.assert_allclose(first, expected[0], atol=1e-5)
+    expected = stochastic.restore_window(windows[1:, :short], noise[1:])
+    np.testing.assert_allclose(second, expected[0], atol=1e-5)
+    for wrong in (b"12345", b"", bytes(4 * length + 4)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"1 to {length} float32"):
+            functions["window_bytes"](
+                waveform_bytes=tf.constant([wrong]), noise=tf.constant(noise[:1])
+            )
     told = functions["properties"](query=tf.constant([7]))
     assert {name: value.numpy().tolist() for name, value in told.items()} == {
         "sample_rate": [44100],
         "chunk_samples": [stochastic.chunk_plan.chunk_samples],
         "context_samples": [stochastic.context_samples],
+        "grid_samples": [stochastic.grid_samples],
+        "reflects_ends": [1],
         "noise_size": [8],
         "accepts_gaps": [0],
     }

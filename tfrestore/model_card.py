@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrestore.audio.tf_wav import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, MOST_CHANNELS
-from tfrestore.served_functions import properties
+from tfrestore.served_functions import MOST_SAMPLES, properties
 from tfrestore.version import __version__
 
 #: TensorFlow Serving looks for its warm-up requests in this folder and leaves the rest alone.
@@ -26,10 +26,12 @@ _SIGNATURES = {
     "window": "Restores windows of one length, each {context_samples} samples of context, "
     "{chunk_samples} that count and {context_samples} of context: what comes back for the context "
     "is thrown away. Requests fit together in a batch on the server.",
-    "window_bytes": "`window` with the memory of its float32 samples as a string, for REST.",
+    "window_bytes": "`window` with the memory of its float32 samples as a string: for REST, and "
+    "for the shorter windows at a recording's ends.",
     "wav_bytes": "Restores WAV files whole, of {lowest_rate} to {highest_rate} Hz and 1 to "
     "{most_channels} channels, each by itself: 8, 16, 24 or 32-bit integers, 32 or 64-bit floats. "
-    "Rate, channels, length and sample format stay (8 bits become 16, 64 become 32).",
+    "Rate, channels, length and sample format stay (8 bits become 16, 64 become 32). At most "
+    "{most_samples} samples a file, at its own rate and at the model's.",
     "properties": "What a client has to know to cut recordings; the same for every query.",
     "spectrogram": "Restores magnitudes of a short-time Fourier transform, without phase.",
     "noise": "Restores waveforms in as many ways as there are noise vectors.",
@@ -47,6 +49,9 @@ _TENSORS = {
     "sample_rate": "hertz that the model works at",
     "chunk_samples": "samples of a window that count",
     "context_samples": "samples on either side of them that do not",
+    "grid_samples": "the last window is shorter by a multiple of so many samples",
+    "reflects_ends": "1 where a recording goes on as its reflection beyond its ends, 0 where the "
+    "windows there are shorter",
     "noise_size": "length of a noise vector, 0 where there is one version only",
     "accepts_gaps": "1 where samples that are NaN are taken for lost, else 0",
 }
@@ -99,6 +104,7 @@ def write_model_card(restorer, folder: str | os.PathLike) -> dict[str, dict]:
         "lowest_rate": LOWEST_SAMPLE_RATE,
         "highest_rate": HIGHEST_SAMPLE_RATE,
         "most_channels": MOST_CHANNELS,
+        "most_samples": MOST_SAMPLES,
     }
     signatures = read_signatures(folder)
     for name, signature in signatures.items():

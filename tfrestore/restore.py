@@ -85,6 +85,28 @@ def make_restore_parser() -> argparse.ArgumentParser:
         help="the model: the folder that train wrote with --out",
     )
     parser.add_argument(
+        "--chunk-seconds",
+        type=chunk_seconds,
+        metavar="SECONDS",
+        help="how much sound is restored at once, beside what the model sees around it; shorter "
+        "chunks need less memory, and a stream comes sooner, but more is computed twice; by "
+        "default as the model says",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="what the network computes in; mixed_bfloat16 is faster on processors that have "
+        "bfloat16 (default: float32)",
+    )
+    add_restore_arguments(parser)
+    add_stream_options(parser)
+    return parser
+
+
+def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what can be said of the outputs and of versions, wherever the model runs."""
+    parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
@@ -138,31 +160,14 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "--seed", type=seed, help=f"other versions for the same numbers (default: {DEFAULT_SEED})"
     )
     parser.add_argument(
-        "--precision",
-        choices=("float32", "mixed_bfloat16"),
-        default="float32",
-        help="what the network computes in; mixed_bfloat16 is faster on processors that have "
-        "bfloat16 (default: float32)",
-    )
-    parser.add_argument(
         "--pictures",
         action="store_true",
         help="draw frequency profiles and spectrograms of each file and its results: "
         "NAME.restored.profiles.png and NAME.restored.spectrograms.png",
     )
     parser.add_argument(
-        "--chunk-seconds",
-        type=chunk_seconds,
-        metavar="SECONDS",
-        help="how much sound is restored at once, beside what the model sees around it; shorter "
-        "chunks need less memory, and a stream comes sooner, but more is computed twice; by "
-        "default as the model says",
-    )
-    add_stream_options(parser)
-    parser.add_argument(
         "--overwrite", action="store_true", help="replace outputs that exist; else they are skipped"
     )
-    return parser
 
 
 def parse_gap(text: str) -> tuple[float, float]:
@@ -329,15 +334,46 @@ def _check_format(target: Path, options: argparse.Namespace) -> None:
 def restore(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     from tfrestore.models.presets import find_preset
-    from tfrestore.progress import print_result, progress_bars
 
     check_stream_options(options)
     jobs = [] if options.stream else plan_jobs(options)
     # A mistyped name, of the model here and of a file below, is told before TensorFlow is loaded.
     find_preset(options.preset)
     noise = _read_noise(options)
+
+    def load():
+        restorer = _load_restorer(options)
+        check_choices(options, noise, restorer, f"the model in {options.preset}")
+        return restorer
+
     if options.stream:
-        return restore_stream(options, lambda: _load_restorer(options, noise), noise)
+        return restore_stream(options, load, noise)
+    return run_jobs(jobs, options, load, noise)
+
+
+def restore_files(options: argparse.Namespace, load, model: str) -> int:
+    """Restores files with another restorer than a preset's; returns the command's exit code.
+
+    Args:
+        options: `inputs` and those of `add_restore_arguments`.
+        load: Makes the `RecordingRestorer`; called if there is something to do.
+        model: What a message calls it.
+    """
+    jobs = plan_jobs(options)
+    noise = _read_noise(options)
+
+    def load_checked():
+        restorer = load()
+        check_choices(options, noise, restorer, model)
+        return restorer
+
+    return run_jobs(jobs, options, load_checked, noise)
+
+
+def run_jobs(jobs: list[Job], options: argparse.Namespace, load, noise) -> int:
+    """Restores files, with progress bars; returns the command's exit code."""
+    from tfrestore.progress import print_result, progress_bars
+
     restorer, failed, finished = None, [], 0
     with progress_bars() as bars:
         overall = bars.add_task("files", total=len(jobs), note="", visible=len(jobs) > 1)
@@ -347,7 +383,7 @@ def restore(options: argparse.Namespace) -> int:
                 missing = _missing(versions, options.overwrite)
             if missing and restorer is None:
                 loading = bars.add_task("loading the model", total=None, note="")
-                restorer = _load_restorer(options, noise)
+                restorer = load()
                 bars.remove_task(loading)
             with _noting_failure(source, failed):
                 for job in missing:
@@ -466,29 +502,32 @@ def _read_noise(options: argparse.Namespace):
         raise UsageError(f"--noise {error}") from None
 
 
-def _load_restorer(options: argparse.Namespace, noise):
+def _load_restorer(options: argparse.Namespace):
     from tfrestore.models.presets import find_preset
     from tfrestore.restorer import Restorer
 
     overrides = {} if options.chunk_seconds is None else {"chunk_seconds": options.chunk_seconds}
     if not options.stream:
         find_preset(options.preset).find_class("restorer").prepare_process()
-    restorer = Restorer.from_preset(options.preset, dtype=options.precision, **overrides)
+    return Restorer.from_preset(options.preset, dtype=options.precision, **overrides)
+
+
+def check_choices(options: argparse.Namespace, noise, restorer, model: str) -> None:
+    """Raises a `UsageError` for what a restorer cannot do; `model` is what it is called."""
     if options.gaps and not restorer.accepts_gaps:
-        raise UsageError(f"--gap: the model in {options.preset} fills no gaps; leave it out.")
+        raise UsageError(f"--gap: {model} fills no gaps; leave it out.")
     choices = ("candidates", "candidate", "seed", "noise")
     given = [f"--{name}" for name in choices if getattr(options, name) is not None]
     if given and not restorer.is_stochastic:
         raise UsageError(
-            f"{', '.join(given)}: the model in {options.preset} makes one version of a recording "
-            "only; leave out what chooses one."
+            f"{', '.join(given)}: {model} makes one version of a recording only; leave out what "
+            "chooses one."
         )
     if noise is not None:
         try:
             checked_noise(noise, restorer.noise_size)
         except UsageError as error:
             raise UsageError(f"--noise {options.noise}: {error}") from None
-    return restorer
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,14 +25,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
 
-    async def Predict(self, request, context):  # noqa: N802
+    async def Predict(self, request, context):
         """Runs a signature."""
         try:
             return await self._predictor.predict_message(request, context.time_remaining())
         except StatusError as error:
             await _abort(context, error)
 
-    async def GetModelMetadata(self, request, context):  # noqa: N802
+    async def GetModelMetadata(self, request, context):
         """Tells a model's signatures."""
         try:
             if not request.HasField("model_spec"):
@@ -53,7 +53,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
 
-    async def GetModelStatus(self, request, context):  # noqa: N802
+    async def GetModelStatus(self, request, context):
         """Tells the states of a model's versions."""
         try:
             if not request.HasField("model_spec"):
@@ -62,7 +62,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         except StatusError as error:
             await _abort(context, error)
 
-    async def HandleReloadConfigRequest(self, request, context):  # noqa: N802
+    async def HandleReloadConfigRequest(self, request, context):
         """Serves another configuration from now on."""
         try:
             if request.config.WhichOneof("config") != "model_config_list":

@@ -179,7 +179,10 @@ def array_of(key: str, message, most_bytes: int) -> np.ndarray:
     failure = invalid(f"tensor parsing error: {key}")
     try:
         dtype = tf.as_dtype(message.dtype)
-        item = 1 if dtype == tf.string else dtype.size
+        item = dtype.size
+        if dtype == tf.string:
+            # Each takes a pointer, and the last may stand for the rest.
+            item = 8 + (len(message.string_val[-1]) if message.string_val else 0)
     except (TypeError, ValueError):
         raise failure from None
     shape = [dimension.size for dimension in message.tensor_shape.dim]

@@ -170,9 +170,10 @@ class Repository:
     async def _bring(self, name: str, number: int, model: Model, stamp: tuple) -> None:
         """Loads a version that is not there yet; one that failed, when its folder has changed."""
         version = model.versions.get(number)
-        if version and (version.state == State.AVAILABLE or version.stamp == stamp):
-            if version.state != State.END or version.error:
-                return
+        if version and (
+            version.state == State.AVAILABLE or (version.error and version.stamp == stamp)
+        ):
+            return
         version = model.versions[number] = Version(State.LOADING, stamp)
         folder = Path(model.config.base_path) / str(number)
         try:
@@ -180,7 +181,7 @@ class Repository:
             version.servable = await loop.run_in_executor(
                 self._loader, self._load, name, number, folder
             )
-        except Exception as error:  # noqa: BLE001  Whatever is in the folder is somebody's mistake.
+        except Exception as error:  # Whatever is in the folder is somebody's mistake.
             version.state, version.error = State.END, str(error).strip() or type(error).__name__
             instead = model.available()
             logger.error(

@@ -172,7 +172,7 @@ class BatchingScheduler:
             results = await loop.run_in_executor(
                 self._executor, self._run_joined, servable, signature, tasks, list(outputs)
             )
-        except Exception as error:  # noqa: BLE001  It goes to whoever waits for the answer.
+        except Exception as error:  # It goes to whoever waits for the answer.
             if len(tasks) > 1 and isinstance(error, StatusError):
                 # One client's mistake is not the others'.
                 for task in tasks:

@@ -209,7 +209,7 @@ class ServerProcess:
         with self._changed:
             self._changed.notify_all()
 
-    def wait_for(self, text, seconds=120):
+    def wait_for(self, text, seconds=500):
         """Returns the line of the log that has the text, when it is there."""
         with self._changed:
             found = self._changed.wait_for(

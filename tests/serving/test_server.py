@@ -106,6 +106,12 @@ def claims_a_gibibyte():
     return proto
 
 
+def strings_of_a_gibibyte():
+    proto = tf.make_tensor_proto([b"x" * 1000])
+    proto.tensor_shape.dim[0].size = 2**20
+    return proto
+
+
 def cut_off():
     proto = tf.make_tensor_proto(np.float32([1, 2]))
     proto.tensor_content = proto.tensor_content[:7]
@@ -138,6 +144,7 @@ X = np.float32([1])
         ({"x": X, "outputs": ["y", "y"]}, "INVALID_ARGUMENT", "duplicate output tensor alias: y"),
         ({"signature": "picky", "x": -X}, "INVALID_ARGUMENT", "x must not be negative"),
         ({"x": claims_a_gibibyte()}, "RESOURCE_EXHAUSTED", "requests are limited to"),
+        ({"x": strings_of_a_gibibyte()}, "RESOURCE_EXHAUSTED", "requests are limited to"),
         ({"x": cut_off()}, "INVALID_ARGUMENT", "tensor parsing error: x"),
         ({"x": of_shape(-1)}, "INVALID_ARGUMENT", "tensor parsing error: x"),
         ({"x": of_shape(3)}, "INVALID_ARGUMENT", "tensor parsing error: x"),
@@ -218,7 +225,7 @@ def test_versions_change_without_a_request_being_dropped_and_garbage_changes_not
                 answers.append(mine.half_plus())
                 status, document = rest(server, "/v1/models/toy:predict", '{"inputs": [1]}')
                 assert (status, *document) == (200, "outputs")
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 failures.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
