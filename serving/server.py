@@ -201,8 +201,10 @@ def _listen(options) -> socket.socket:
     address = (options.host, options.rest_api_port)
     listening = None
     try:
-        family, kind, _, _, name = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, name = found[0]
+        # asyncio sends answers without delay only where it is told that the protocol is TCP.
+        listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(name)
     except OSError as error:

@@ -278,7 +278,9 @@ def test_a_server_that_stays_away_is_one_line_that_names_the_segment_and_no_file
         finally:
             here.close()
     said = str(error.value)
-    assert said.startswith(f"{recording}: segment ") and "UNAVAILABLE" in said
+    assert said.startswith(f"{recording}: segment ")
+    # On a busy machine the last attempt may have no time to be refused.
+    assert "UNAVAILABLE" in said or "no answer within" in said
     # Two seconds a segment, two channels, two requests at a time: some were sent before.
     number, start = int(said.split("segment ")[1].split(",")[0]), float(said.split(" from ")[1][:3])
     assert 2 <= number <= 5 and start == 2.0 * (number - 1)
