@@ -13,7 +13,7 @@ _MODULES = {
     "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
     "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",
     "InceptionAutoencoder": "tfrestore.models.inception_wgan.network",
-    "InceptionDiscriminator": "tfrestore.models.inception_wgan.network",
+    "InceptionDiscriminator": "tfrestore.models.inception_wgan.discriminator",
     "InceptionGenerator": "tfrestore.models.inception_wgan.network",
 }
 __all__ = sorted(_MODULES)

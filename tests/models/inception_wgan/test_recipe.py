@@ -12,9 +12,9 @@ from tests.data.midi_maker import write_notes
 from tfrestore import metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import UsageError
+from tfrestore.models.inception_wgan.discriminator import InceptionDiscriminator
 from tfrestore.models.inception_wgan.network import (
     InceptionAutoencoder,
-    InceptionDiscriminator,
     InceptionGenerator,
 )
 from tfrestore.models.inception_wgan.recipe import (

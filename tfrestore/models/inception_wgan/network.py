@@ -1,17 +1,13 @@
-"""The generator, the discriminator and the autoencoder, all of inception modules.
+"""The generator and the autoencoder, of inception modules.
 
-Sifringer, Stegmüller & Alahi, "Audio Enhancing with Wasserstein GANs" (EPFL, 2020). All three take
+Sifringer, Stegmüller & Alahi, "Audio Enhancing with Wasserstein GANs" (EPFL, 2020). Both take
 waveforms `(batch, samples)`; inside, maps are `(batch, samples, channels)`.
 
 Where the paper and the authors' code differ, or the paper leaves a choice:
 
 - Their pixel layers hold convolutions that no call uses, 204 million of the generator's 207.5
   million parameters; the paper has none there, and there are none here.
-- The paper calls its discriminator almost that of Kim & Sathe (2018), whose channels grow. In the
-  code they do not, and there are seven blocks behind the input block; so it is here. Its last layer
-  is linear, for a Wasserstein critic as for a classifier, whose sigmoid is in the loss.
-- Dropout lies in the up blocks before the activation, and in the discriminator behind the layer
-  normalisation, as in the code.
+- Dropout lies in the up blocks, before the activation, as in the code.
 - Weights start as `Inception1D` says, and output layers as LeCun et al. (1998).
 - The autoencoder is "the generator without skip connections, with B = 4": its filters do not grow,
   its modules reduce by 4 and its output is linear, as in the code.
@@ -24,13 +20,9 @@ from keras import layers, ops
 
 from tfrestore.layers.inception import Inception1D
 from tfrestore.layers.long_convolution import LongConv1D
-from tfrestore.layers.map_normalization import MapNormalization
 from tfrestore.layers.self_gating import MapwisePReLU
 from tfrestore.layers.subpixel import Subpixel1D, Superpixel1D
 from tfrestore.models.presets import PresetMixin
-
-#: Of the discriminator's leaky ReLUs.
-LEAKY_SLOPE = 0.2
 
 # Every layer of a network has random numbers of its own; an inception module takes five.
 _SEEDS_PER_BLOCK = 10
@@ -133,8 +125,8 @@ class InceptionUpBlock(layers.Layer):
         }
 
 
-class _WaveformModel(PresetMixin, keras.Model):
-    """What all three share: sizes that are known at once, waveforms in, float32 out."""
+class WaveformModel(PresetMixin, keras.Model):
+    """What these and the discriminator share: known sizes, waveforms in, float32 out."""
 
     def __init__(self, filters, depth, reduction, dropout, seed, **kwargs):
         # The layers cast for themselves; what is added to the input keeps the input's precision.
@@ -164,7 +156,7 @@ class _WaveformModel(PresetMixin, keras.Model):
                 f"of the network's {self.depth} blocks. Received: {samples} samples"
             )
 
-    def _channels(self, waveform):
+    def as_channels(self, waveform):
         """A waveform as a map of one channel, in the network's precision."""
         if len(waveform.shape) != 2:
             raise ValueError(
@@ -175,7 +167,8 @@ class _WaveformModel(PresetMixin, keras.Model):
             self.check_window(waveform.shape[1])
         return ops.cast(waveform, self.compute_dtype)[..., None]
 
-    def _block_seed(self, number: int) -> int:
+    def block_seed(self, number: int) -> int:
+        """The seed of the block of a number."""
         return 1000 * self.seed + _SEEDS_PER_BLOCK * number
 
     def get_config(self):
@@ -196,7 +189,7 @@ class _WaveformModel(PresetMixin, keras.Model):
         return cls(**config)
 
 
-class _InceptionUNet(_WaveformModel):
+class _InceptionUNet(WaveformModel):
     """Down blocks and as many up blocks, with skip connections or without."""
 
     def __init__(
@@ -221,7 +214,7 @@ class _InceptionUNet(_WaveformModel):
             InceptionDownBlock(
                 width,
                 reduction,
-                self._block_seed(level),
+                self.block_seed(level),
                 dtype=policy,
                 name=f"down_block_{level + 1}",
             )
@@ -232,7 +225,7 @@ class _InceptionUNet(_WaveformModel):
                 width,
                 reduction,
                 dropout,
-                self._block_seed(depth + number),
+                self.block_seed(depth + number),
                 dtype=policy,
                 name=f"up_block_{number + 1}",
             )
@@ -241,7 +234,7 @@ class _InceptionUNet(_WaveformModel):
         self.output_convolution = LongConv1D(
             1,
             output_kernel_size,
-            kernel_initializer=keras.initializers.LecunNormal(self._block_seed(2 * depth)),
+            kernel_initializer=keras.initializers.LecunNormal(self.block_seed(2 * depth)),
             dtype=policy,
             name="output_convolution",
         )
@@ -263,7 +256,7 @@ class _InceptionUNet(_WaveformModel):
 
     def _encode(self, waveform) -> list:
         """What every down block gives, the bottleneck last."""
-        x, maps = self._channels(waveform), []
+        x, maps = self.as_channels(waveform), []
         for block in self.down_blocks:
             x = block(x)
             maps.append(x)
@@ -429,133 +422,3 @@ class InceptionAutoencoder(_InceptionUNet):
         """
         embedding = self._encode(ops.convert_to_tensor(waveform))[-1]
         return ops.cast(embedding, "float32")
-
-
-@keras.saving.register_keras_serializable(package="tfrestore")
-class InceptionDiscriminator(_WaveformModel):
-    """Judges whether a window is a recording's or a generator's.
-
-    Takes waveforms `(batch, window_samples)` and returns one value per window, float32 `(batch,)`:
-    a Wasserstein critic's, or the logit of a classifier, higher for what looks real. With its
-    defaults it has 3,142,693 parameters.
-
-    An inception module; `depth` blocks of an inception module, layer normalisation over all of a
-    window's map, dropout, leaky ReLU and a superpixel layer; two dense layers. Layer normalisation,
-    unlike batch normalisation, leaves the windows of a batch independent of each other, which a
-    penalty on each one's gradient takes for granted.
-
-    Args:
-        window_samples: int, a multiple of 2^depth. Samples of a window. Defaults to `8192`.
-        filters: int, a multiple of 8. Of every module. Defaults to `64`.
-        depth: int. Blocks behind the first module. Defaults to `7`.
-        reduction: int. See `Inception1D`. Defaults to `16`.
-        units: int. Of the first dense layer. Defaults to `128`.
-        dropout: float. In training. Defaults to `0.2`.
-        seed: int. Of the initial weights and of dropout. Defaults to `0`.
-
-    Raises:
-        ValueError: if an argument is out of its range; in a call, if the windows have another
-            length.
-    """
-
-    def __init__(
-        self,
-        window_samples: int = 8192,
-        filters: int = 64,
-        depth: int = 7,
-        reduction: int = 16,
-        units: int = 128,
-        dropout: float = 0.2,
-        seed: int = 0,
-        **kwargs,
-    ):
-        super().__init__(filters, depth, reduction, dropout, seed, **kwargs)
-        self.check_window(window_samples)
-        self.window_samples = window_samples
-        self.units = units
-        policy = self.dtype_policy
-        self.inceptions = [
-            Inception1D(
-                filters,
-                reduction,
-                self._block_seed(number),
-                dtype=policy,
-                name=f"inception_{number}",
-            )
-            for number in range(depth + 1)
-        ]
-        self.normalizations = [
-            MapNormalization(dtype=policy, name=f"normalization_{number + 1}")
-            for number in range(depth)
-        ]
-        self.droppings = [
-            layers.Dropout(
-                dropout, seed=self._block_seed(number), dtype=policy, name=f"dropout_{number + 1}"
-            )
-            for number in range(depth + 1)
-        ]
-        self.activation = layers.LeakyReLU(LEAKY_SLOPE, dtype=policy, name="activation")
-        self.superpixel = Superpixel1D(dtype=policy, name="superpixel")
-        self.dense = layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.HeNormal(self._block_seed(depth + 1)),
-            dtype=policy,
-            name="dense",
-        )
-        self.output_dense = layers.Dense(
-            1,
-            kernel_initializer=keras.initializers.LecunNormal(self._block_seed(depth + 2)),
-            dtype=policy,
-            name="output_dense",
-        )
-        self.build()
-
-    def build(self, waveform_shape=None):
-        """Makes all weights; the sizes are the constructor's."""
-        if self.dense.built:
-            return
-        samples, channels = self.window_samples, 1
-        for number, inception in enumerate(self.inceptions):
-            inception.build((None, None, channels))
-            channels = self.filters
-            if number:
-                self.normalizations[number - 1].build((None, samples, channels))
-                samples, channels = samples // 2, 2 * channels
-        self.dense.build((None, samples * channels))
-        self.output_dense.build((None, self.units))
-
-    def call(self, waveform, training=False):
-        """See the class."""
-        waveform = ops.convert_to_tensor(waveform)
-        if waveform.shape[-1] not in (None, self.window_samples):
-            raise ValueError(
-                f"This discriminator judges windows of {self.window_samples} samples. "
-                f"Received: shape={tuple(waveform.shape)}"
-            )
-        first, *others = self.inceptions
-        *droppings, last_dropping = self.droppings
-        x = self.activation(first(self._channels(waveform)))
-        for inception, normalization, dropping in zip(
-            others, self.normalizations, droppings, strict=True
-        ):
-            x = dropping(normalization(inception(x)), training=training)
-            x = self.superpixel(self.activation(x))
-        x = ops.reshape(x, (-1, x.shape[1] * x.shape[2]))
-        x = self.activation(last_dropping(self.dense(x), training=training))
-        return ops.cast(self.output_dense(x)[:, 0], "float32")
-
-    def compute_output_shape(self, waveform_shape):
-        """The shape of what `call` returns."""
-        return (waveform_shape[0],)
-
-    def compute_output_spec(self, waveform, training=False):
-        """The shape and dtype of what `call` returns."""
-        return keras.KerasTensor((waveform.shape[0],), "float32")
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "window_samples": self.window_samples,
-            "units": self.units,
-        }
