@@ -339,8 +339,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_last_checkpoint_is_good(
     steps = []
     original = loop.TrainingRun._distributed
 
-    def poisoned(self, function):
-        step = original(self, function)
+    def poisoned(self, function, average=None):
+        step = original(self, function, average)
 
         def run_step(batch):
             step(batch)
@@ -515,7 +515,7 @@ def test_music_that_disappears_is_one_line(tmp_path, music_folder, capsys, monke
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_one_line(run, capsys, monkeypatch):
-    def distributed(self, function):
+    def distributed(self, function, average=None):
         def step(batch):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
