@@ -5,16 +5,16 @@ and just after, and for each length the seconds per second of a channel's audio,
 arithmetic (its weights' multiply-adds; attention's own products, 1.6 %, are not counted) over that
 time as a share of the rate, and the process's peak resident memory so far. Each precision has a
 process of its own. Weights are fresh, which cost what trained ones cost, the path is that of the
-restore command from samples to samples, and of each length the better of two runs counts, the first
-call of all, in which TensorFlow builds the graph, apart. At last it says how far bfloat16 is from
+restore command from samples to samples, and of lengths below 30 s the better of two runs
+counts, the first call of all, in which TensorFlow builds the graph, apart. At last it says how far bfloat16 is from
 float32.
 
 What was measured on two cores of an AMD EPYC (Zen 5, 1 MiB of L2 per core) and kept:
 
 - Blocks of 32 frames per lane with carried state: no map goes through memory, no page fault is left
   (28 in 3 s of audio), memory does not grow. 16 frames are as fast, 64 per lane a tenth slower.
-- Two lanes, a core each (`Apollo.advance`): 0.73 s per second instead of 0.80 with TensorFlow's
-  own threads, and 0.65 with operations that use one thread, which is what the restore command sets.
+- Two lanes, a core each (`Apollo.advance`): the blocks alone take 0.73 s per second instead of 0.80
+  with TensorFlow's own threads, and 0.65 with operations that use one, as the restore command sets.
 - The depth-wise convolution of oneDNN over `(batch, frames, bands, features)`: a third of the time
   of shifted multiply-adds forwards, a twentieth of it with gradients.
 - Separate kernels for queries, keys and values and for both halves of the gated layer, instead of
@@ -52,6 +52,9 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 _SIDE = 4096
 _REPETITIONS = 5
+
+# Seconds from which a single run says enough.
+_LONG = 30
 
 
 def matmul_rate(precision: str) -> float:
@@ -104,7 +107,7 @@ def restore(preset: str, precision: str, seconds: list[float], channels: int) ->
     print(json.dumps({"first": time.perf_counter() - began}))
     for length in sorted(seconds):
         waveform, best = noise(length), float("inf")
-        for _ in range(2):
+        for _ in range(2 if length < _LONG else 1):
             began = time.perf_counter()
             restorer.restore(waveform, restorer.sample_rate)
             best = min(best, time.perf_counter() - began)

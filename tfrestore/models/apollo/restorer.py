@@ -67,7 +67,10 @@ class ApolloRestorer(Restorer):
         """How far from an end that is not the recording's the result differs, not at all beyond.
 
         A sample depends on the two frames it lies in, these on the frames that the network's
-        convolutions see, and the outermost of a window's frames is not the recording's.
+        convolutions see, and the outermost of a window's frames is not the recording's. That is
+        55 frames, 0.55 s, in the paper's size, and costs 3.7 % of a chunk. With fresh weights 16
+        frames leave a difference 80 dB below the output, with weights scaled at random by e^0.5
+        20 frames; what trained weights leave is not known beforehand, so all are kept.
         """
         frames = max(self.network.frames_before, self.network.frames_after)
         return (frames + 1) * self.grid_samples
