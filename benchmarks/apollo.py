@@ -5,9 +5,9 @@ and just after, and for each length the seconds per second of a channel's audio,
 arithmetic (its weights' multiply-adds; attention's own products, 1.6 %, are not counted) over that
 time as a share of the rate, and the process's peak resident memory so far. Each precision has a
 process of its own. Weights are fresh, which cost what trained ones cost, the path is that of the
-restore command from samples to samples, and of lengths below 30 s the better of two runs
-counts, the first call of all, in which TensorFlow builds the graph, apart. At last it says how far bfloat16 is from
-float32.
+restore command from samples to samples, and of lengths below 30 s the better of two runs counts,
+the first call of all, in which TensorFlow builds the graph, apart. At last it says how far bfloat16
+is from float32.
 
 What was measured on two cores of an AMD EPYC (Zen 5, 1 MiB of L2 per core) and kept:
 
