@@ -70,7 +70,7 @@ def stochastic_run(tmp_path_factory):
     from tfrestore.models.sr_gan.restorer import SRGANRestorer
 
     network = FrequencyAggregationGenerator(filters=(2, 3, 3), aggregation=64, maps=4, noise_size=8)
-    # Fresh weights let almost nothing through; music of usual level has parts of about this size.
+    # Restorations of usual level have parts of about this size.
     spectrum = np.random.default_rng(0).normal(0, 3, (1, 130, 1024, 2)).astype(np.float32)
     loudness = np.std(network(spectrum, np.ones((1, 8), np.float32)))
     (last,) = [weight for weight in network.weights if weight.path.endswith("deconv1/kernel")]

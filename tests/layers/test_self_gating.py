@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfrestore.layers import MapwisePReLU, SelfGating
+from tfrestore.layers.self_gating import SELF_GATING_VARIANCE
 
 
 def test_self_gating_is_equation_2():
@@ -46,6 +47,19 @@ def test_the_second_derivative_of_self_gating_is_that_of_its_formula():
     # d/db of d/da (prelu(a) sigmoid(b)), and no second derivative of a PReLU.
     expected = np.stack([0 * a, np.where(a > 0, 1, 0.25) * gate * (1 - gate)], axis=1)
     np.testing.assert_allclose(outer.gradient(slope, x), expected, rtol=1e-5)
+
+
+def test_self_gating_hands_on_the_mean_square_that_a_kernel_of_its_variance_got():
+    # Both halves are normal and independent; quadrature for a normal weight.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    nodes, weights = nodes * np.sqrt(SELF_GATING_VARIANCE), weights / weights.sum()
+    a, b = (each.ravel() for each in np.meshgrid(nodes, nodes))
+    layer = SelfGating()
+    layer.build((None, 2))
+    gated = layer(np.stack([a, b], axis=1).astype("float32"))[:, 0]
+    assert np.sum(np.outer(weights, weights).ravel() * np.square(gated)) == pytest.approx(
+        1, abs=0.01
+    )
 
 
 def test_an_odd_number_of_maps_cannot_be_halved():

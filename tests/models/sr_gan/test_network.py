@@ -192,6 +192,42 @@ def test_other_noise_gives_another_restoration_and_the_same_noise_the_same():
     assert np.all(np.abs(other - restored).max(axis=(2, 3)) > 0.01 * np.std(restored))
 
 
+def test_a_fresh_generator_lets_music_and_noise_through():
+    # As many inner bins as in the paper, of which the largest dilation loses half in the padding.
+    generator = make_generator(bins=64, aggregation=256, maps=8)
+    spectrum, noise = normal(2, 150, 64, 2), normal(2, NOISE)
+    restored = np.asarray(generator(spectrum, noise))
+    assert 0.03 < np.std(restored) < 3
+    for other in (generator(spectrum[::-1], noise), generator(spectrum, noise[::-1])):
+        assert np.std(other - restored) > 0.2 * np.std(restored)
+
+
+def test_kernels_have_the_variance_that_their_activation_asks_for():
+    def variances(network):
+        return {
+            weight.path.split("/")[-2]: np.var(weight) * np.prod(weight.shape[:-1])
+            for weight in network.weights
+            if weight.path.endswith("kernel")
+        }
+
+    gated = {f"conv{number}" for number in range(6, 15)}
+    sizes = {"bins": 64, "filters": (8, 16, 16), "aggregation": 64, "maps": 16}
+    for name, variance in variances(make_generator(**sizes)).items():
+        expected = 5.2 if name in gated else 2
+        # DeConv1 has 144 values only.
+        assert variance == pytest.approx(expected, rel=0.3 if name == "deconv1" else 0.2), name
+    for name, variance in variances(make_critic(**sizes)).items():
+        assert variance == pytest.approx(2, rel=0.5), name
+
+
+@pytest.mark.parametrize(("maps", "noise_size"), [(4, 64), (64, 4), (32, 16)])
+def test_the_noise_has_the_share_of_table_1_whatever_the_sizes(maps, noise_size):
+    generator = make_generator(aggregation=4 * maps, maps=maps, noise_size=noise_size)
+    squares = np.square(generator.trunk.inner_convolutions[1].kernel).sum(axis=(0, 1, 3))
+    assert len(squares) == 2 * maps + noise_size
+    assert squares[2 * maps :].sum() / squares.sum() == pytest.approx(64 / 320, rel=0.15)
+
+
 def test_one_vector_of_noise_serves_every_item_of_a_batch():
     generator = make_generator()
     spectrum, noise = normal(3, 130, BINS, 2), normal(1, NOISE)

@@ -292,5 +292,4 @@ def test_a_deterministic_generator_of_any_precision_restores(dtype):
     waveform = music(0.5)
     restored = SRGANRestorer(network).restore(waveform, RATE)
     assert restored.dtype == np.float32 and np.isfinite(restored).all()
-    # Fresh weights let almost nothing through.
-    assert np.abs(restored).max() < 0.1 * np.abs(waveform).max()
+    assert 1e-3 * np.std(waveform) < np.std(restored) < 10 * np.std(waveform)

@@ -15,6 +15,14 @@ Where the paper leaves a choice:
 - A dilation holds for both axes, time and frequency, as one number does in most libraries.
 - DeConv3-1 are transposed convolutions of stride 1, which are convolutions with the kernel turned
   over, and are computed so.
+- He's initialisation is taken at his word: a kernel's variance is such that its activation hands on
+  the mean square that the kernel got. It is 2 / fan-in in front of PReLU, and in front of the
+  generator's self-gating, which halves what it passes, 5.2 / fan-in. With 2 the nine gates in a row
+  leave a 400th of the input (measured): a fresh generator says the same whatever the music and the
+  noise, and the mode-collapse losses, a thousand times the critic's, drown it. The critic's skip
+  connections carry the signal past the gates; all of its kernels have 2 / fan-in.
+- Of what a fresh Conv6 hears, the noise has the share that it has in Table 1, 64 of 320 maps, in
+  networks of other sizes too: there its kernels are initially smaller or larger than the others.
 - PReLU has one slope per map, shared over time and frequency, starting at 0.25. The two output
   layers, DeConv1 and Conv16, are linear: their values have either sign.
 - Every layer has a bias per map. So the generator has 322,538,274 parameters; the 322.53 million
@@ -35,7 +43,7 @@ import keras
 from keras import layers, ops
 
 from tfrestore.layers.dilated_convolution import DilatedConv2D
-from tfrestore.layers.self_gating import MapwisePReLU, SelfGating
+from tfrestore.layers.self_gating import SELF_GATING_VARIANCE, MapwisePReLU, SelfGating
 from tfrestore.layers.square_root_magnitude import square_root_magnitude
 from tfrestore.models.presets import PresetMixin
 
@@ -44,6 +52,9 @@ OUTER_DILATIONS = (1, 2, 4)
 
 #: Dilations of Conv5-14.
 INNER_DILATIONS = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)
+
+#: Share of the noise in the variance of a fresh Conv6: 64 of 320 maps in Table 1.
+NOISE_SHARE = 0.2
 
 # Channels of a spectrum: real part, imaginary part.
 _PARTS = 2
@@ -58,7 +69,7 @@ class FrequencyAggregation(layers.Layer):
 
     Args:
         filters: int. Maps that come out.
-        seed: int. Seed of the He normal initialisation of the kernel. Defaults to `0`.
+        seed: int. Seed of He's normal initialisation of the kernel. Defaults to `0`.
     """
 
     def __init__(self, filters: int, seed: int = 0, **kwargs):
@@ -103,7 +114,7 @@ class FrequencyDistribution(layers.Layer):
     Args:
         bins: int. Bins that come out.
         maps: int. Maps that come out.
-        seed: int. Seed of the He normal initialisation of the kernel. Defaults to `0`.
+        seed: int. Seed of He's normal initialisation of the kernel. Defaults to `0`.
     """
 
     def __init__(self, bins: int, maps: int, seed: int = 0, **kwargs):
@@ -158,7 +169,7 @@ class FrequencyAggregationTrunk(layers.Layer):
             pad time, and every layer pads frequency. Defaults to `False`.
         skip_connections: bool. Whether the input of each of Conv6-14 is added to its output, as in
             the critic. Needs `pad_time`. Defaults to `False`.
-        seed: int. Seed of the He normal initialisation; each layer's is its own. Defaults to `0`.
+        seed: int. Seed of He's normal initialisation; each layer's is its own. Defaults to `0`.
 
     Raises:
         ValueError: if `maps` does not divide `aggregation`, or if there are skip
@@ -211,9 +222,18 @@ class FrequencyAggregationTrunk(layers.Layer):
             name="remap",
         )
         self.remap_activation = MapwisePReLU(dtype=policy, name="remap_activation")
-        padding = "same" if pad_time else "valid"
+        gated = 2.0 if skip_connections else SELF_GATING_VARIANCE
         self.inner_convolutions = [
-            _convolution(2 * maps, dilation, seeds, policy, f"conv{number}", padding)
+            _convolution(
+                2 * maps,
+                dilation,
+                seeds,
+                policy,
+                f"conv{number}",
+                padding="same" if pad_time else "valid",
+                variance=gated if number > 5 else 2.0,
+                noise_size=noise_size if number == 6 else 0,
+            )
             for number, dilation in enumerate(INNER_DILATIONS, 5)
         ]
         self.inner_activations = [
@@ -369,7 +389,7 @@ class FrequencyAggregationGenerator(_SpectrumModel):
         maps: int. Maps behind the reshape and each self-gating. Defaults to `128`.
         noise_size: int. Values of noise; `0` is the paper's deterministic generator, called
             `generator(spectrum)`. Defaults to `64`.
-        seed: int. Seed of the He normal initialisation; each layer's is its own. Defaults to `0`.
+        seed: int. Seed of He's normal initialisation; each layer's is its own. Defaults to `0`.
 
     Raises:
         ValueError: if `maps` does not divide `aggregation`; in a call, if the spectrum's
@@ -502,7 +522,7 @@ class FrequencyAggregationCritic(_SpectrumModel):
         aggregation: int, even. Maps of Conv4 of both groups. Defaults to `4096`.
         maps: int, even. Maps of both groups behind the reshape and each self-gating. Defaults to
             `128`.
-        seed: int. Seed of the He normal initialisation; each layer's is its own. Defaults to `0`.
+        seed: int. Seed of He's normal initialisation; each layer's is its own. Defaults to `0`.
 
     Raises:
         ValueError: if `aggregation` or `maps` is odd or the second does not divide the first; in a
@@ -589,15 +609,53 @@ class FrequencyAggregationCritic(_SpectrumModel):
         return keras.KerasTensor(self.compute_output_shape(spectrum.shape), "float32")
 
 
+@keras.saving.register_keras_serializable(package="tfrestore")
+class _HeNormal(keras.initializers.VarianceScaling):
+    """He's normal initialisation for an activation and for inputs of which some are noise.
+
+    Args:
+        variance: float. Of a kernel, times its fan-in.
+        noise_size: int. How many maps at the end of the input are noise; of the variance they have
+            `NOISE_SHARE`.
+        seed: int.
+    """
+
+    def __init__(self, variance: float, noise_size: int, seed: int):
+        super().__init__(variance, "fan_in", "truncated_normal", seed=seed)
+        self.noise_size = noise_size
+
+    def __call__(self, shape, dtype=None):
+        """A kernel `(rows, columns, maps in, maps out)`."""
+        kernel = super().__call__(shape, dtype)
+        if not self.noise_size:
+            return kernel
+        maps, others = shape[2], shape[2] - self.noise_size
+        sizes = [((1 - NOISE_SHARE) * maps / others) ** 0.5] * others
+        sizes += [(NOISE_SHARE * maps / self.noise_size) ** 0.5] * self.noise_size
+        return kernel * ops.reshape(ops.cast(sizes, kernel.dtype), (-1, 1))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"variance": self.scale, "noise_size": self.noise_size, "seed": self.seed}
+
+
 def _convolution(
-    maps: int, dilation: int, seeds: Iterator[int], policy, name: str, padding: str = "same"
+    maps: int,
+    dilation: int,
+    seeds: Iterator[int],
+    policy,
+    name: str,
+    padding: str = "same",
+    variance: float = 2.0,
+    noise_size: int = 0,
 ) -> DilatedConv2D:
+    initializer = _HeNormal(variance, noise_size, next(seeds))
     return DilatedConv2D(
         maps,
         3,
         dilation_rate=dilation,
         padding=padding,
-        kernel_initializer=keras.initializers.HeNormal(next(seeds)),
+        kernel_initializer=initializer,
         dtype=policy,
         name=name,
     )

@@ -12,9 +12,15 @@ Where the text at hand is silent:
   comes from: a gradient penalty of weight 10, a drift penalty of weight 0.001, one critic step per
   generator step, and Adam with the moments 0 and 0.99 and an equalized learning rate. Without that,
   1e-3 is a seventh of Conv4's initial weights at every step, and the critic's gradients explode.
+- The generator that is scored, kept and used is a running average of the one that is trained
+  (`training.weight_average`), as Karras et al.'s is: the two players circle around each other, and
+  so do the levels of what a generator makes from one hundred steps to the next.
 - With several critic steps, each sees the same excerpts and new noise.
 - The critic's value of an excerpt is the mean of its values of the frames. Its slope is that of
   this mean by all of the excerpt that the generator makes; the MP3 beside it is held.
+- Distances between whole excerpts are in the tens. For a distance d the critic's best slope under
+  a gradient penalty of weight w is 1 + d / (2 w), and its estimate is d times that: hundreds are no
+  explosion as long as they level off.
 - The drift penalty is on each frame's value.
 - Both restorations are judged by the critic and both share the generator's loss.
 - Profiles are of square-root magnitudes, what the critic sees too: plain ones would look for the
@@ -157,12 +163,12 @@ class SRGANTrainer(keras.Model):
         self.rhythm_profile_weight = rhythm_profile_weight
         self.noise_seed = noise_seed
 
-        spreads = ["frequency_spread", "rhythm_spread"] * self.is_stochastic
-        profile_losses = ["frequency_profile_loss", "rhythm_profile_loss"] * self.is_stochastic
+        spreads = ["frequency_spread", "rhythm_spread"]
+        profile_losses = ["frequency_profile_loss", "rhythm_profile_loss"]
         names = [
             *("wasserstein_estimate", "critic_loss", "generator_loss", "gradient_penalty"),
             *("drift_penalty", "critic_gradient_norm", "generator_gradient_norm"),
-            *(profile_losses + spreads),
+            *(profile_losses + spreads) * self.is_stochastic,
         ]
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
         self._distances = {"lsd": LSD(), "mp3_lsd": LSD(name="mp3_lsd"), "snr": SNR()}
@@ -313,10 +319,12 @@ class SRGANTrainer(keras.Model):
             generated = self._generate(
                 tf.concat([spectrum] * 2, axis=0), tf.concat(noise, axis=0), training=False
             )
-            for metric, spread in zip(
-                self._spreads.values(), _profile_distances(generated), strict=True
-            ):
-                metric.update_state(spread)
+            spreads = _profile_distances(generated)
+        else:
+            # Its two restorations are one; the zeros are there to compare with.
+            spreads = [tf.zeros([degraded.shape[0]])] * 2
+        for metric, spread in zip(self._spreads.values(), spreads, strict=True):
+            metric.update_state(spread)
         return {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _spectrum(self, waveform):
