@@ -161,6 +161,22 @@ def test_every_loss_counts_by_its_weight():
     assert found["log_spectral_loss"] == pytest.approx(float(terms[4]), rel=1e-4)
 
 
+def test_without_their_losses_there_are_no_discriminators():
+    weights = {"adversarial_weight": 0.0, "feature_matching_weight": 0.0}
+    trainer = train(one_device(), **weights)
+    assert trainer.discriminator is None
+    names = {metric.name for metric in trainer.training_metrics}
+    assert names == {"multi_resolution_stft_loss", "generator_loss", "generator_gradient_norm"}
+    degraded, original = pairs()
+    loss = losses.multi_resolution_stft_loss(original, make_trainer().network(degraded))
+    found = scores(trainer.training_metrics)["generator_loss"]
+    assert found == pytest.approx(float(tf.reduce_mean(loss)), rel=1e-4)
+    again = ApolloTrainer.from_config(trainer.get_config())
+    assert again.get_config() == trainer.get_config()
+    with pytest.raises(ValueError, match="must be more than 0"):
+        make_trainer(**weights, stft_weight=0.0)
+
+
 def test_each_step_leaves_the_weights_of_the_other_alone():
     fresh = make_trainer()
     for held, arguments in enumerate(
@@ -339,6 +355,7 @@ SMALL = [
     *(f"network.{name}={value}" for name, value in SIZES.items()),
     *(f"samples={SAMPLES}", "validation_examples=2", "steps_per_epoch=3", "checkpoint_steps=2"),
     *("discriminator_filters=1", "kbit_per_second=64", "weight_average=0.9"),
+    *("adversarial_weight=1", "feature_matching_weight=1"),
 ]
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tfrestore.layers.activations import silu, twice_gated
 from tfrestore.models.apollo.weights import normalize, product, uniform
 
 #: Widths of the hidden layers, as multiples of the features.
@@ -127,8 +128,7 @@ class BandRoformer(layers.Layer):
     def _feed_forward(self, x):
         """The gated layer: `(rows, features)` to the same."""
         x = ops.cast(normalize(x, self.feed_forward_gain), self.compute_dtype)
-        gate = ops.silu(ops.silu(product(x, self.gate_kernel)))
-        x = gate * ops.silu(product(x, self.content_kernel))
+        x = twice_gated(product(x, self.gate_kernel), product(x, self.content_kernel))
         return ops.cast(product(x, self.feed_forward_kernel), "float32")
 
     def compute_output_spec(self, inputs):
@@ -219,7 +219,7 @@ class ConvActNorm(layers.Layer):
         x = ops.depthwise_conv(frames, kernel) + ops.cast(self.depthwise_bias, "float32")
         x = x[:, :count]
         x = ops.cast(normalize(ops.reshape(x, (-1, features)), self.gain), self.compute_dtype)
-        x = ops.silu(product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype))
+        x = silu(product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype))
         x = ops.cast(product(x, self.projection_kernel), "float32")
         x = x + ops.cast(self.projection_bias, "float32")
         inputs = frames[:, self.frames_before : self.frames_before + count]

@@ -17,8 +17,9 @@ Departures from the authors' code:
   original and the restored together; theirs make one at each of four calls. So the generator
   compares feature maps of one and the same discriminator.
 - The authors' discriminators hear stereo; here everything is mono.
-- There are two more losses, of weight 0 unless a preset asks for them, as those of small networks
-  and short trainings do: SI-SNR, and the log-spectral loss.
+- There are two more losses, of weight 0 unless a preset asks for them, as that of a small network
+  and a short training does: SI-SNR, and the log-spectral loss. A loss of weight 0 is not computed;
+  without the two that they give there are no discriminators.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ class ApolloTrainer(keras.Model):
         si_snr_weight: float. Of the negative SI-SNR, per dB. Defaults to `0.0`, the paper's.
         log_spectral_weight: float. Of the log-spectral loss, per dB. Defaults to `0.0`, the
             paper's.
+
+    Raises:
+        ValueError: if the weights of the paper's three losses are all 0.
     """
 
     #: What a better model has more of; validation metrics are prefixed with `val_`.
@@ -126,15 +130,24 @@ class ApolloTrainer(keras.Model):
         log_spectral_weight: float = 0.0,
         **kwargs,
     ):
+        if not (stft_weight or adversarial_weight or feature_matching_weight):
+            raise ValueError(
+                "One of `stft_weight`, `adversarial_weight` and `feature_matching_weight` must be "
+                "more than 0."
+            )
         super().__init__(dtype=network.dtype_policy, autocast=False, **kwargs)
         self.network = network
-        self.discriminator = discriminator or MultiResolutionSTFTDiscriminator(
-            filters=discriminator_filters,
-            # Its weights must not start as the generator's.
-            seed=network.seed + 1,
-            dtype=network.dtype_policy,
-        )
-        self.discriminator_filters = self.discriminator.filters
+        if not (adversarial_weight or feature_matching_weight):
+            discriminator = None
+        elif discriminator is None:
+            discriminator = MultiResolutionSTFTDiscriminator(
+                filters=discriminator_filters,
+                # Its weights must not start as the generator's.
+                seed=network.seed + 1,
+                dtype=network.dtype_policy,
+            )
+        self.discriminator = discriminator
+        self.discriminator_filters = discriminator_filters
         self.learning_rate = learning_rate
         self.discriminator_learning_rate = discriminator_learning_rate
         self.weight_decay = weight_decay
@@ -151,13 +164,20 @@ class ApolloTrainer(keras.Model):
         self.si_snr_weight = si_snr_weight
         self.log_spectral_weight = log_spectral_weight
 
-        names = [
-            *("multi_resolution_stft_loss", "adversarial_loss", "feature_matching_loss"),
-            *(["si_snr_loss"] * bool(si_snr_weight)),
-            *(["log_spectral_loss"] * bool(log_spectral_weight)),
-            *("generator_loss", "discriminator_loss"),
-            *("generator_gradient_norm", "discriminator_gradient_norm"),
-        ]
+        self._weights_of_losses = {
+            name: weight
+            for name, weight in (
+                ("multi_resolution_stft_loss", stft_weight),
+                ("adversarial_loss", adversarial_weight),
+                ("feature_matching_loss", feature_matching_weight),
+                ("si_snr_loss", si_snr_weight),
+                ("log_spectral_loss", log_spectral_weight),
+            )
+            if weight
+        }
+        names = [*self._weights_of_losses, "generator_loss", "generator_gradient_norm"]
+        if discriminator is not None:
+            names += ["discriminator_loss", "discriminator_gradient_norm"]
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
         self._scores = {
             prefix: [
@@ -177,6 +197,8 @@ class ApolloTrainer(keras.Model):
         generator = self._adamw(self.learning_rate, self.beta_1, self.beta_2)
         self.compile(optimizer=generator, loss=None, jit_compile=False)
         self.optimizer.build(self.network.trainable_variables)
+        if self.discriminator is None:
+            return
         self.discriminator_optimizer = self._adamw(
             self.discriminator_learning_rate, self.discriminator_beta_1, self.discriminator_beta_2
         )
@@ -226,7 +248,8 @@ class ApolloTrainer(keras.Model):
         degraded, original = data
         with tf.GradientTape() as tape:
             restored = self.network(degraded, training=True)
-        self.discriminator_step(original, tf.stop_gradient(restored))
+        if self.discriminator is not None:
+            self.discriminator_step(original, tf.stop_gradient(restored))
         slopes = self.generator_slopes(original, restored)
         variables = self.network.trainable_variables
         gradients = tape.gradient(restored, variables, output_gradients=slopes)
@@ -247,32 +270,27 @@ class ApolloTrainer(keras.Model):
 
     def generator_slopes(self, original, restored):
         """The gradient of the generator's scaled loss by the restored waveforms."""
-        _, real_features = self.discriminator(original)
+        if self.discriminator is not None:
+            _, real_features = self.discriminator(original)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(restored)
-            logits, features = self.discriminator(restored)
-            terms = {
-                "multi_resolution_stft_loss": (
-                    self.stft_weight,
-                    multi_resolution_stft_loss(original, restored),
+            if self.discriminator is not None:
+                logits, features = self.discriminator(restored)
+            computed = {
+                "multi_resolution_stft_loss": lambda: multi_resolution_stft_loss(
+                    original, restored
                 ),
-                "adversarial_loss": (
-                    self.adversarial_weight,
-                    least_squares_generator_loss(logits),
-                ),
-                "feature_matching_loss": (
-                    self.feature_matching_weight,
-                    feature_matching_loss(real_features, features),
-                ),
+                "adversarial_loss": lambda: least_squares_generator_loss(logits),
+                "feature_matching_loss": lambda: feature_matching_loss(real_features, features),
+                "si_snr_loss": lambda: si_snr_loss(original, restored),
+                "log_spectral_loss": lambda: log_spectral_loss(original, restored),
             }
-            if self.si_snr_weight:
-                terms["si_snr_loss"] = self.si_snr_weight, si_snr_loss(original, restored)
-            if self.log_spectral_weight:
-                loss = log_spectral_loss(original, restored)
-                terms["log_spectral_loss"] = self.log_spectral_weight, loss
-            losses = tf.add_n([weight * loss for weight, loss in terms.values()])
+            terms = {name: computed[name]() for name in self._weights_of_losses}
+            losses = tf.add_n(
+                [self._weights_of_losses[name] * term for name, term in terms.items()]
+            )
             scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
-        self._track(generator_loss=losses, **{name: loss for name, (_, loss) in terms.items()})
+        self._track(generator_loss=losses, **terms)
         return tape.gradient(scaled, restored)
 
     def _descend(self, whose: str, optimizer, gradients, variables) -> None:
@@ -309,7 +327,8 @@ class ApolloTrainer(keras.Model):
         return {
             "name": self.name,
             "network": keras.saving.serialize_keras_object(self.network),
-            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "discriminator": self.discriminator
+            and keras.saving.serialize_keras_object(self.discriminator),
             "discriminator_filters": self.discriminator_filters,
             "learning_rate": self.learning_rate,
             "discriminator_learning_rate": self.discriminator_learning_rate,
@@ -332,7 +351,8 @@ class ApolloTrainer(keras.Model):
     def from_config(cls, config):
         """The object of a `get_config`."""
         for name in ("network", "discriminator"):
-            config[name] = keras.saving.deserialize_keras_object(config[name])
+            if config[name] is not None:
+                config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
 
 

@@ -147,7 +147,15 @@ def torch_weights(network: Apollo) -> dict[str, np.ndarray]:
     """A network's weights by the authors' names, float32, in the order of their modules.
 
     The rotary tables are among them, without which the authors' code does not take the rest.
+
+    Raises:
+        InputError: if the network adds to its input, which theirs does not.
     """
+    if network.residual:
+        raise InputError(
+            "this network mends its input (network.residual), which the authors' Apollo cannot; "
+            "only networks without that can become one of their checkpoints."
+        )
     arrays = {_path(weight): np.asarray(weight.numpy(), np.float32) for weight in network.weights}
     tensors = {}
     for part in _parts(**_sizes(network.get_config())):
