@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from tfrestore import metrics
+from tfrestore.errors import InputError
 from tfrestore.models import Apollo
 from tfrestore.models.apollo.residual import SpectralResidual, frame_norm
+from tfrestore.models.apollo.torch_weights import torch_weights
 
 SIZES = {"features": 8, "depth": 1, "heads": 2, "bands": 5, "frame_length": 64}
 
@@ -92,3 +94,8 @@ def test_it_is_loaded_as_it_was_saved(tmp_path):
     np.testing.assert_array_equal(again(waveform), network(waveform))
     assert again.get_config() == network.get_config() and again.residual
     assert not Apollo(**SIZES).residual
+
+
+def test_it_cannot_become_a_checkpoint_of_the_authors():
+    with pytest.raises(InputError, match="network.residual"):
+        torch_weights(small())
