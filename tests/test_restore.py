@@ -11,9 +11,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tfrestore.restorer
 from tests.conftest import synthesize
 from tfrestore.__main__ import main
 from tfrestore.audio.files import AudioWriter
+from tfrestore.audio.resampling import resample
 from tfrestore.candidates import candidate_noise
 from tfrestore.restore import make_restore_parser, parse_gap, plan_jobs
 
@@ -505,8 +507,10 @@ def test_bad_files_are_named_at_the_end_and_do_not_stop_the_others(tmp_path, cap
         assert len(told) < 250
     (warned,) = [line for line in lines[:-1] if "song.mp3" in line]
     assert "ends early" in warned
+    low = [line for line in lines if "--output-rate" in line]
+    assert [name for line in low for name in good if f"{name}.wav" in line] == ["11k", "8k"]
     assert lines[-1] == (f"tfrestore restore: 5 of 13 files failed: {', '.join(map(str, failed))}")
-    assert len(lines) == 7
+    assert len(lines) == 7 + len(low)
 
     for name in good:
         if name != "song":
@@ -531,6 +535,28 @@ def test_gaps_are_filled_and_the_file_keeps_its_format(tmp_path, random_run):
     named = slice(round(0.8 * rate), round(0.82 * rate))
     assert np.abs(restored - before)[named].max() > 0
     np.testing.assert_array_equal(restored[-rate // 4 :], before[-rate // 4 :])
+
+
+def test_a_rate_that_is_asked_for_is_the_outputs_and_holds_what_the_model_adds(
+    tmp_path, capsys, stochastic, stochastic_run
+):
+    source = write_tone(tmp_path / "song.wav", seconds=1.0, rate=16000, subtype="FLOAT")
+    arguments = [source, "--pictures", "--subtype", "float"]
+    assert restore(*arguments, "--output-rate", 44100, run=stochastic) == 0
+    assert "--output-rate" not in capsys.readouterr().err
+    restored, rate = soundfile.read(tmp_path / "song.restored.wav", dtype="float32")
+    assert (rate, len(restored)) == (44100, 44100)
+    brought, _ = soundfile.read(source, dtype="float32")
+    brought = resample(brought[None], 16000, 44100)
+    expected = tfrestore.restorer.Restorer.from_preset(stochastic_run).restore(brought, 44100)[0]
+    np.testing.assert_allclose(restored, expected, atol=1e-5)
+    spectrum = np.abs(np.fft.rfft(restored * np.hanning(44100))) ** 2
+    assert spectrum[9000:].sum() > 1e-4 * spectrum.sum()
+
+    assert restore(*arguments, "--overwrite", run=stochastic) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing is written above 8 kHz" in line and "--output-rate 44100" in line
+    assert soundfile.info(tmp_path / "song.restored.wav").samplerate == 16000
 
 
 def test_the_asked_for_format_is_written(tmp_path, one_model):

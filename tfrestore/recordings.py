@@ -201,13 +201,14 @@ class RecordingRestorer:
         source: str | os.PathLike,
         target: str | os.PathLike,
         subtype: str | None = None,
+        sample_rate: int | None = None,
         gaps: Stretches | None = None,
         progress: Progress | None = None,
         seed: int | None = None,
         candidate: int | None = None,
         noise=None,
     ) -> None:
-        """Restores a file of sound into another of the same rate, channels and length.
+        """Restores a file of sound into another of the same channels and duration.
 
         Memory does not grow with the length, and the target appears complete or not at all.
 
@@ -216,6 +217,8 @@ class RecordingRestorer:
             target: Where to; the suffix decides the format. Must not be the source.
             subtype: A name of `tfrestore.audio.writable_subtypes`; by default the source's where
                 the target's format has it, and else the format's usual one.
+            sample_rate: int. Hz of the target; the source is brought to it first. By default the
+                source's: what a model adds beyond half of that is left out.
             gaps: Stretches in seconds that are known to be lost.
             progress: Called with the fraction done.
             seed: Which versions a stochastic model makes; see `restore`.
@@ -230,21 +233,25 @@ class RecordingRestorer:
         """
         # Here and not above: importing the package's classes must not load an audio library.
         from tfrestore.audio.files import AudioReader, AudioWriter
+        from tfrestore.audio.resampling import resampled_length
 
         noise = self.choose_noise(seed, candidate, noise)
         check_not_the_source(source, target)
         with AudioReader(source) as reader:
             info = reader.info
             subtype = subtype or matching_subtype(info, target)
-            writer = AudioWriter(
-                target, info.sample_rate, info.channels, subtype=subtype, frames=info.frames
-            )
+            rate = sample_rate or info.sample_rate
+            frames = resampled_length(info.frames, info.sample_rate, rate)
+            blocks = reader.blocks(info.sample_rate)
+            if rate != info.sample_rate:
+                blocks = _resampled(blocks, info.sample_rate, rate, info.channels)
+            writer = AudioWriter(target, rate, info.channels, subtype=subtype, frames=frames)
             with writer:
                 for block in self.restore_blocks(
-                    reader.blocks(info.sample_rate),
-                    info.sample_rate,
+                    blocks,
+                    rate,
                     info.channels,
-                    info.frames,
+                    frames,
                     gaps=gaps,
                     progress=progress,
                     noise=noise,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrestore.audio.files import read_info
+from tfrestore.audio.resampling import resample
 from tfrestore.evaluation.frequency_profile import (
     BANDS,
     HIGHEST_FREQUENCY,
@@ -36,7 +37,8 @@ def read_excerpts(source: Path, versions: Mapping[str, Path]) -> tuple[dict[str,
             out, and so are those beyond `MOST_VERSIONS`.
 
     Returns:
-        float32 `(channels, samples)` by name, the file first, and their sample rate.
+        float32 `(channels, samples)` by name, the file first, and their sample rate: the highest
+        of any.
 
     Raises:
         AudioFileError: if a file cannot be read.
@@ -50,7 +52,8 @@ def read_excerpts(source: Path, versions: Mapping[str, Path]) -> tuple[dict[str,
     title = source.name.encode(errors="replace").decode()
     waveforms = {f"{title} (input)": source, **shown}
     read = {name: excerpt.read(path) for name, path in waveforms.items()}
-    return {name: waveform for name, (waveform, _) in read.items()}, read_info(source).sample_rate
+    highest = max(rate for _, rate in read.values())
+    return {name: resample(*each, highest) for name, each in read.items()}, highest
 
 
 def spectrograms(waveforms: Mapping[str, np.ndarray], sample_rate: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrestore.candidates import DEFAULT_SEED, checked_noise, read_noise
-from tfrestore.command_line import make_parser, run_command, seed
+from tfrestore.command_line import make_parser, positive_integer, run_command, seed
 from tfrestore.errors import InputError, UsageError
 from tfrestore.output_files import check_not_the_source, make_folder
 from tfrestore.stream_restoration import add_stream_options, check_stream_options, restore_stream
@@ -67,7 +67,8 @@ def make_restore_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
-        "lies next to each file as NAME.restored.wav, with the same rate, channels and length.\n"
+        "lies next to each file as NAME.restored.wav, with the same channels, length and, without\n"
+        "--output-rate, sample rate.\n"
         "The paths of the results are printed, one per line; with --candidates, a tab and the\n"
         "options that make that version again follow. A file that cannot be restored does\n"
         "not stop the others; the exit code is then 1, and 2 where the command was misused.",
@@ -124,6 +125,13 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("16", "24", "32", "float"),
         help="sample format of WAV (FLAC: 16 or 24); by default the input's, and 24 for compressed "
         "inputs",
+    )
+    parser.add_argument(
+        "--output-rate",
+        type=positive_integer,
+        metavar="HZ",
+        help="sample rate of the output; by default the input's, beyond half of which nothing can "
+        "be written: MP3s of few kbit/s often have a low one",
     )
     parser.add_argument(
         "--gap",
@@ -386,6 +394,8 @@ def run_jobs(jobs: list[Job], options: argparse.Namespace, load, noise) -> int:
                 restorer = load()
                 bars.remove_task(loading)
             with _noting_failure(source, failed):
+                if missing and options.output_rate is None:
+                    _tell_low_rate(source, restorer.sample_rate)
                 for job in missing:
                     bars.update(overall, completed=finished + versions.index(job))
                     _restore_version(job, restorer, options, noise, bars)
@@ -431,6 +441,23 @@ def _missing(versions: list[Job], overwrite: bool) -> list[Job]:
     return missing
 
 
+def _tell_low_rate(source: Path, model_rate: int) -> None:
+    """Says that the file's rate holds less than the model can give."""
+    from tfrestore.audio.files import read_info
+
+    rate = read_info(source).sample_rate
+    if rate < model_rate:
+        logger.info(
+            "%s: its sample rate is %d Hz, so nothing is written above %g kHz; the model works at "
+            "%d Hz: --output-rate %d keeps all that it restores.",
+            source,
+            rate,
+            rate / 2000,
+            model_rate,
+            model_rate,
+        )
+
+
 def _restore_version(job: Job, restorer, options: argparse.Namespace, noise, bars) -> None:
     bar = bars.add_task(
         job.source.name if job.candidate is None else job.target.name, total=100, note="%"
@@ -441,6 +468,7 @@ def _restore_version(job: Job, restorer, options: argparse.Namespace, noise, bar
             job.source,
             job.target,
             subtype=options.subtype,
+            sample_rate=options.output_rate,
             gaps=options.gaps,
             progress=lambda done: bars.update(bar, completed=round(100 * done)),
             seed=options.seed,

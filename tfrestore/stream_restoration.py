@@ -27,6 +27,7 @@ _OF_FILES = {
     "suffix": ".restored",
     "format": None,
     "candidates": None,
+    "output_rate": None,
     "pictures": False,
     "overwrite": False,
 }
