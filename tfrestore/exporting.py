@@ -67,7 +67,9 @@ def export_restorer(
             archive.add_endpoint(name, _named(endpoint), input_signature=signature)
         for name, served in served_functions(restorer).items():
             archive.add_endpoint(name, served.function, input_signature=served.inputs)
-        archive.write_out(str(beside), verbose=False)
+        # A server takes no gradients, and those of some layers are compiled functions.
+        without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        archive.write_out(str(beside), options=without_gradients, verbose=False)
         signatures = write_model_card(restorer, beside)
         write_warm_up_requests(restorer, beside, repository.absolute().name, signatures)
         os.chmod(beside, 0o755)

@@ -502,12 +502,17 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_where_it_would(
     preset, music_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(TrainingRun, "_illustrate", lambda self: ({}, {}))
+
     # Not in a graph, which takes longer to build than these steps do.
-    monkeypatch.setattr(
-        TrainingRun,
-        "_distributed",
-        lambda self, function: lambda batch: self.strategy.run(function, args=(batch,)),
-    )
+    def distributed(self, function, average=None):
+        def step(batch):
+            self.strategy.run(function, args=(batch,))
+            if average is not None:
+                average.update()
+
+        return step
+
+    monkeypatch.setattr(TrainingRun, "_distributed", distributed)
     straight, first = (
         make_run(preset, music_folder, tmp_path / name) for name in ("straight", "stopped")
     )
