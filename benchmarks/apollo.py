@@ -12,7 +12,7 @@ is from float32.
 What was measured on two cores of an AMD EPYC (Zen 5, 1 MiB of L2 per core) and kept:
 
 - Blocks of 32 frames per lane with carried state: no map goes through memory, no page fault is left
-  (28 in 3 s of audio), memory does not grow. 16 frames are as fast, 64 per lane a tenth slower.
+  (28 in 3 s of audio), memory does not grow. 64 per lane are a tenth slower.
 - Two lanes, a core each (`Apollo.advance`): the blocks alone take 0.73 s per second instead of 0.80
   with TensorFlow's own threads, and 0.65 with operations that use one, as the restore command sets.
 - The depth-wise convolution of oneDNN over `(batch, frames, bands, features)`: a third of the time
@@ -27,11 +27,10 @@ What did not help, and is not there:
 - Weights as constants of the graph, which oneDNN might pack once, or transposed: no difference.
 - Rotary embeddings as complex products: 3 % of the attention layer, and not in `keras.ops`.
 - Softmax as exponential and division behind the second product: slower than oneDNN's.
-- glibc's transparent huge pages (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`): a tenth slower; other
-  allocator settings: nothing, since no page is returned between operations.
+- glibc's transparent huge pages (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`): a tenth slower.
 
-Left out, as XLA: fused gates would save at most the 8 % that SiLU takes, at the price of a
-compilation for every number of frames, and none of it in an exported graph.
+These two lists are mostly of one run each, in processor time on a machine that did other work too.
+Not tried: other allocators; XLA, which could save at most the 8 % that SiLU takes.
 """
 
 from __future__ import annotations
