@@ -43,6 +43,7 @@ def test_a_folder_of_midi_files_is_a_catalogue_whose_lengths_are_known(folder, c
     with caplog.at_level(logging.WARNING, "tfrestore.data"):
         catalogue = open_catalogue(f"midi:{folder}")
     assert [record.getMessage().count("bad.mid") for record in caplog.records] == [1]
+    assert list(open_catalogue(folder)) == list(catalogue)
     found = {track.track_id: (track.duration, track.genre, track.split) for track in catalogue}
     assert found == {
         "folk/b": (2.5, "folk", split_of("folk/b")),

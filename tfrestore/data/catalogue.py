@@ -152,8 +152,9 @@ def open_catalogue(data: str | Path) -> Catalogue:
             with that of MUSDB18-HQ or of MoisesDB, any other folder of stems, one with MAESTRO's
             layout and its CSV, or any other folder of audio files. `fma:PATH`, `musdb:PATH`,
             `moisesdb:PATH`, `stems:PATH`, `maestro:PATH` and `folder:PATH` say which of these, and
-            `midi:PATH` is a folder of MIDI files. Several of them are joined by a plus sign in
-            front of such a prefix: `musdb:PATH+moisesdb:PATH`.
+            `midi:PATH` is a folder of MIDI files, as is any that has those and no audio files.
+            Several of them are joined by a plus sign in front of such a prefix:
+            `musdb:PATH+moisesdb:PATH`.
 
     Raises:
         UsageError: There is no such folder, or no readable audio in it.
@@ -178,13 +179,15 @@ def open_catalogue(data: str | Path) -> Catalogue:
 def _open(kind: str, folder: Path) -> Catalogue:
     """The catalogue of a folder; its kind is found out where it is empty."""
     # Imported here because they build on the classes above.
-    from tfrestore.data import fma, midi_catalogue, stem_folders
+    from tfrestore.data import fma, midi_catalogue, midi_files, stem_folders
 
     if not kind and fma.find_metadata(folder):
         kind = "fma"
     elif not kind:
         is_maestro = midi_catalogue.find_maestro(folder)
         kind = "maestro" if is_maestro else stem_folders.recognise(folder)
+    if not kind and not audio_files(folder) and audio_files(folder, midi_files.MIDI_SUFFIXES):
+        kind = "midi"
     if kind == "fma":
         return fma.open_fma(folder)
     if kind in stem_folders.KINDS:
