@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rates import items_per_second, print_parts
-from tfrestore.command_line import make_parser, run_command
-from tfrestore.evaluate import available_cores
+from benchmarks.rates import items_per_second, print_parts, start_training
+from tfrestore.command_line import available_cores, make_parser, run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -40,42 +39,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
-    import tensorflow as tf
-
     from tfrestore.data.catalogue import open_catalogue
     from tfrestore.data.mp3_pairs import Mp3Pairs
     from tfrestore.data.preparation import prepare_pairs
     from tfrestore.data.shards import open_shards
-    from tfrestore.models.presets import find_preset
-    from tfrestore.training.configuration import resolve
-    from tfrestore.training.distribution import default_strategy
 
     logging.getLogger("tfrestore").setLevel(logging.WARNING)
-    preset = resolve(find_preset(options.preset), batch_size=options.batch_size)
-    batch_size = preset.config["training"]["batch_size"]
+    training = start_training(options.preset, options.batch_size)
+    batch_size, examples = training.batch_size, training.examples
     catalogue = open_catalogue(options.data)
     tracks = catalogue.require("train")
-    strategy = default_strategy()
-    with strategy.scope():
-        network = preset.make("network")
-        restorer = preset.make("restorer", network)
-        trainer = preset.make("recipe", network)
-    examples = preset.make("data", restorer)
     pairs: Mp3Pairs = examples.pairs
-
-    @tf.function
-    def train_step(batch):
-        strategy.run(trainer.train_step, args=(batch,))
-
     rate = functools.partial(items_per_second, items=batch_size, seconds=options.seconds)
 
     def measure(name: str, source) -> None:
         # Measured anew each time: what else the machine does changes from minute to minute. The
         # pipeline is not there yet, for it would work meanwhile.
         (batch,) = examples.dataset(source, batch_size, seed=0, batches=1)
-        consumed = rate(lambda: train_step(batch))
+        consumed = rate(lambda: training.train_step(batch))
         dataset = examples.dataset(source, batch_size, seed=0)
-        batches = iter(strategy.experimental_distribute_dataset(dataset))
+        batches = iter(training.distribute(dataset))
         delivered = rate(lambda: next(batches))
         waited = 0.0
 
@@ -84,7 +67,7 @@ def benchmark(options: argparse.Namespace) -> int:
             began = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - began
-            train_step(batch)
+            training.train_step(batch)
 
         began = time.perf_counter()
         together = rate(both)

@@ -16,7 +16,7 @@ import os
 
 import numpy as np
 
-from benchmarks.rates import items_per_second, print_parts
+from benchmarks.rates import items_per_second, print_parts, start_training
 from tfrestore.command_line import make_parser, run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,41 +35,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
-    import tensorflow as tf
-
     from tfrestore.audio.tf_decoding import tensorflow_io_available
     from tfrestore.data.catalogue import open_catalogue
-    from tfrestore.models.presets import find_preset
-    from tfrestore.training.configuration import resolve
-    from tfrestore.training.distribution import default_strategy
 
     logging.getLogger("tfrestore").setLevel(logging.WARNING)
-    preset = resolve(find_preset(options.preset), batch_size=options.batch_size)
-    batch_size = preset.config["training"]["batch_size"]
+    training = start_training(options.preset, options.batch_size)
+    batch_size, examples = training.batch_size, training.examples
     tracks = open_catalogue(options.data).require("train")
-    strategy = default_strategy()
-    with strategy.scope():
-        network = preset.make("network")
-        restorer = preset.make("restorer", network)
-        trainer = preset.make("recipe", network)
-    examples = preset.make("data", restorer)
     excerpts = examples.excerpts
-
-    @tf.function
-    def train_step(batch):
-        strategy.run(trainer.train_step, args=(batch,))
-
     rate = functools.partial(items_per_second, items=batch_size, seconds=options.seconds)
 
     def measure(name: str, use_tensorflow_io: bool | None) -> None:
         examples.excerpts = dataclasses.replace(excerpts, use_tensorflow_io=use_tensorflow_io)
         dataset = examples.dataset(tracks, batch_size, seed=0)
-        batches = iter(strategy.experimental_distribute_dataset(dataset))
+        batches = iter(training.distribute(dataset))
         batch = next(batches)
         # Measured anew each time: what else the machine does changes from minute to minute.
-        consumed = rate(lambda: train_step(batch))
+        consumed = rate(lambda: training.train_step(batch))
         delivered = rate(lambda: next(batches))
-        together = rate(lambda: train_step(next(batches)))
+        together = rate(lambda: training.train_step(next(batches)))
         print(
             f"decoding with {name}, in patches per second:\n"
             f"  training step alone  {consumed:8.1f}\n"
