@@ -22,5 +22,13 @@ class AudioFileError(InputError):
     """A file of sound that cannot be read or written; other files are not affected by it."""
 
 
+class DivergedError(InputError):
+    """A training whose loss or weights are no numbers any more; another setting may do better."""
+
+
+class OutOfMemoryError(InputError):
+    """A model, or a batch for it, does not fit into the memory there is."""
+
+
 class UndefinedMetricError(InputError):
     """A metric has no value on these signals; the message is the reason, without naming a file."""

@@ -170,20 +170,34 @@ def _parse_assignment(assignment: str, preset: Preset, tree: dict) -> dict:
     shown = f"--set {_one_line(assignment)}"
     if not equals or not key:
         raise UsageError(f"{shown}: write it as section.key=value.")
-    section, dot, name = key.partition(".")
-    if not dot:
-        draft = dataclasses.replace(preset, config=tree)
-        holders = [each for each in SECTIONS if key in _parameters(draft, each)]
-        if len(holders) != 1:
-            every = [name for each in SECTIONS for name in _parameters(draft, each)]
-            among = f"both {' and '.join(holders)} have" if holders else "no section has"
-            hint = "" if holders else _did_you_mean(key, every)
-            raise UsageError(f"{shown}: {among} the key {key!r}.{hint} Write section.key=value.")
-        section, name = holders[0], key
+    section, name = find_key(dataclasses.replace(preset, config=tree), key, shown)
     try:
         return {section: {name: yaml.safe_load(text)}}
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
         raise UsageError(f"{shown}: the value is not valid YAML.") from None
+
+
+def find_key(preset: Preset, key: str, shown: str) -> tuple[str, str]:
+    """The section and the name of a key that a user wrote.
+
+    Args:
+        preset: Whose configuration it is about.
+        key: `section.name`, or a name that only one section has.
+        shown: What the user wrote, for messages.
+
+    Raises:
+        UsageError: if the section is left out and not exactly one has the name.
+    """
+    section, dot, name = key.partition(".")
+    if dot:
+        return section, name
+    holders = [each for each in SECTIONS if key in _parameters(preset, each)]
+    if len(holders) != 1:
+        every = [name for each in SECTIONS for name in _parameters(preset, each)]
+        among = f"both {' and '.join(holders)} have" if holders else "no section has"
+        hint = "" if holders else _did_you_mean(key, every)
+        raise UsageError(f"{shown}: {among} the key {key!r}.{hint} Write section.key=value.")
+    return holders[0], key
 
 
 def _parameters(preset: Preset, section: str) -> dict[str, inspect.Parameter]:

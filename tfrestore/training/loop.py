@@ -24,37 +24,45 @@ with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
 from __future__ import annotations
 
 import csv
-import inspect
 import json
 import logging
 import math
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
-import yaml
 
 from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.pipeline import decoding_error
-from tfrestore.errors import AudioFileError, InputError, UsageError
+from tfrestore.errors import (
+    AudioFileError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    UsageError,
+)
 from tfrestore.log_lines import each_line_once
 from tfrestore.models import presets
 from tfrestore.models.presets import Preset
 from tfrestore.progress import progress_bars
 from tfrestore.training import run_folder
+from tfrestore.training.building import make, make_network, make_trainer, reason_of
 from tfrestore.training.calibration import BatchNormalizationCalibration
 from tfrestore.training.configuration import TrainingSettings
 from tfrestore.training.distribution import default_strategy
 from tfrestore.training.journal import Journal
 from tfrestore.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +81,11 @@ class TrainingRun:
         folder: where the run is kept.
         data: how the catalogue was named, kept so that a resumed run finds it again.
         strategy: the distribution strategy; by default over all visible GPUs.
+        illustrated: whether TensorBoard gets pictures and sound after each epoch.
 
     Raises:
         UsageError: if the configuration cannot be built, or the catalogue has nothing to train on.
+        OutOfMemoryError: if the model does not fit into memory.
     """
 
     def __init__(
@@ -85,8 +95,10 @@ class TrainingRun:
         folder: Path,
         data: str,
         strategy: tf.distribute.Strategy | None = None,
+        illustrated: bool = True,
     ):
         self.preset = preset
+        self.illustrated = illustrated
         self.data = data
         self.folder = Path(folder)
         self.settings = settings = TrainingSettings(**preset.config["training"])
@@ -103,17 +115,18 @@ class TrainingRun:
         # NumPy's global generator, which Keras seeds too, takes 32 bits.
         keras.utils.set_random_seed(settings.seed % 2**32)
         with self.strategy.scope():
-            self.network = self._make_network()
-            self.restorer = self._make("restorer", self.network)
-        self.examples = self._make("data", self.restorer)
+            self.network = make_network(preset)
+            self.restorer = make(preset, "restorer", self.network)
+        self.examples = make(preset, "data", self.restorer)
         self.steps_per_epoch = settings.steps_per_epoch or max(
             LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
         )
         with self.strategy.scope():
-            self.trainer = self._make_trainer()
+            self.trainer = make_trainer(preset, self.network, self.restorer, self.steps_per_epoch)
         self.average = None
         if settings.weight_average:
             self.average = WeightAverage(self.network, settings.weight_average, self.strategy)
+        self._train_steps = {}
         self.calibrate = BatchNormalizationCalibration(self.network, self.strategy)
         # Here, so that what cannot be batched is said before the folder is made.
         self.validation_batches = self._batches(
@@ -156,39 +169,6 @@ class TrainingRun:
             self.checkpoint, str(self.folder / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
         )
 
-    def _make_network(self):
-        precision = self.settings.precision
-        if self.preset.folder is None:
-            return self._make("network", dtype=precision)
-        network = presets.load_network(self.preset.folder, dtype=precision)
-        config = network.get_config()
-        for name, value in self.preset.config["network"].items():
-            if name in config and config[name] != value:
-                raise UsageError(
-                    f"network.{name} is {value!r}, but the trained network in {self.preset.folder} "
-                    f"has {config[name]!r}; leave it out."
-                )
-        return network
-
-    def _make_trainer(self):
-        wanted = inspect.signature(self.preset.find_class("recipe")).parameters
-        offered = {"restorer": self.restorer, "steps_per_epoch": self.steps_per_epoch}
-        given = {name: value for name, value in offered.items() if name in wanted}
-        return self._make("recipe", self.network, **given)
-
-    def _make(self, section: str, *args, **overrides):
-        """What a section of the preset describes; what its class refuses is the user's to mend."""
-        try:
-            return self.preset.make(section, *args, **overrides)
-        except InputError:
-            raise
-        except ValueError as error:
-            raise UsageError(f"{section}: {_reason(error)}") from None
-        except tf.errors.ResourceExhaustedError:
-            raise UsageError(
-                f"{section}: this does not fit into memory; make it smaller."
-            ) from None
-
     @property
     def step_number(self) -> int:
         """Steps made so far."""
@@ -215,10 +195,10 @@ class TrainingRun:
         run_folder.check_free(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write_config()
+            run_folder.write_config(self.folder, self.preset, self.data)
         except OSError as error:
             raise UsageError(
-                f"{self.folder}: cannot be written to ({_reason(error)}); choose another --out."
+                f"{self.folder}: cannot be written to ({reason_of(error)}); choose another --out."
             ) from None
 
     def resume(self) -> None:
@@ -236,7 +216,7 @@ class TrainingRun:
         else:
             logger.info("%s holds no checkpoint; starting from the first step", self.folder)
         with self._writing("the run's folder"):
-            self._write_config()
+            run_folder.write_config(self.folder, self.preset, self.data)
 
     def _restore(self, path: str) -> bool:
         """Whether a checkpoint could be read; says so if not."""
@@ -246,11 +226,11 @@ class TrainingRun:
         except (ValueError, AssertionError) as error:
             raise UsageError(
                 f"{path}: this checkpoint is of another model than {described} describes "
-                f"({_reason(error)})."
+                f"({reason_of(error)})."
             ) from None
         # TensorFlow's reader also raises Python's own errors.
         except (tf.errors.OpError, IndexError, RuntimeError) as error:
-            logger.warning("%s: this checkpoint cannot be read (%s)", path, _reason(error))
+            logger.warning("%s: this checkpoint cannot be read (%s)", path, reason_of(error))
             return False
         kept = json.loads(self.model.numpy())
         # A key that only one has came or went with another version of this package.
@@ -262,43 +242,46 @@ class TrainingRun:
                 )
         return True
 
-    def _write_config(self):
-        content = {
-            "preset": self.preset.name,
-            "family": self.preset.family,
-            "catalogue": self.data,
-            **self.preset.config,
-        }
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        presets.write_text(self.folder / presets.TRAINING_FILE, text)
-
-    def run(self) -> dict[str, float]:
+    def run(
+        self, bars: Progress | None = None, watch: Callable[[], None] | None = None
+    ) -> dict[str, float]:
         """Trains until the last step, or as long as it has patience.
 
         The best model so far is in the folder at any time.
+
+        Args:
+            bars: where to show a progress bar; by default bars of its own.
+            watch: called after every step; what it raises ends the run, which can be resumed.
 
         Returns:
             The scores of the last epoch, as in `history.csv`; empty if there was no step to make.
 
         Raises:
             AudioFileError: if the music cannot be decoded any more.
-            InputError: if the loss is not finite any more, a file cannot be written, or the memory
-                of the device is too small.
+            DivergedError: if the loss or a weight is not finite any more.
+            OutOfMemoryError: if the memory of the device is too small.
+            InputError: if a file cannot be written.
         """
         try:
             with each_line_once(logging.getLogger("tfrestore.audio")):
-                return self._run()
+                return self._run(bars, watch)
         except tf.errors.OpError as error:
             if unreadable := decoding_error(error):
                 raise unreadable from None
             if isinstance(error, tf.errors.ResourceExhaustedError):
-                raise InputError(
+                raise OutOfMemoryError(
                     f"a batch of {self.settings.batch_size} does not fit into memory; choose a "
                     "smaller --batch-size."
                 ) from None
             raise
 
-    def _run(self) -> dict[str, float]:
+    def traced_step(self) -> tf.types.experimental.ConcreteFunction:
+        """The graph of a training step, of the stage that trains the network itself."""
+        return self._train_step(self.trainer).get_concrete_function(
+            self.calibration_batches.element_spec
+        )
+
+    def _run(self, bars: Progress | None, watch: Callable[[], None] | None) -> dict[str, float]:
         step = self.step_number
         if step >= self.total_steps or self.has_run_out_of_patience:
             return {}
@@ -311,12 +294,15 @@ class TrainingRun:
             self._batches(self.tracks, self.settings.seed, step, self.total_steps - step)
         )
         pace = _Pace(step)
-        with Journal(self.folder / "logs") as journal, progress_bars() as bars:
+        with (
+            Journal(self.folder / "logs") as journal,
+            nullcontext(bars) if bars else progress_bars() as bars,
+        ):
             bar = bars.add_task("training", total=self.total_steps, completed=step, note="")
             while step < self.total_steps and not self.has_run_out_of_patience:
                 if self._stage_at(step) is not stage:
                     stage = self._stage_at(step)
-                    train_step = self._distributed(stage.train_step, self.average)
+                    train_step = self._train_step(stage)
                 train_step(next(batches))
                 step += 1
                 self.step.assign(step)
@@ -356,6 +342,8 @@ class TrainingRun:
                     # The bar says it on a terminal.
                     if at_end or bars.disable:
                         self._report(scores if at_end else {**training, **speed}, step)
+                if watch:
+                    watch()
         if self.has_run_out_of_patience:
             logger.info("ended: no better model in %d epochs", int(self.epochs_since_best))
         return scores
@@ -370,6 +358,11 @@ class TrainingRun:
             _in_words({name: scores[name] for name in scores if name not in ("epoch", "step")}),
             timedelta(seconds=round(left)),
         )
+
+    def _train_step(self, stage: keras.Model):
+        if stage not in self._train_steps:
+            self._train_steps[stage] = self._distributed(stage.train_step, self.average)
+        return self._train_steps[stage]
 
     def _distributed(self, function, average: WeightAverage | None = None):
         """A step on a batch of the distributed data, traced once."""
@@ -418,7 +411,7 @@ class TrainingRun:
 
     def _show(self, validation: dict[str, float], journal: Journal, step: int) -> None:
         """Scores, pictures and sound for TensorBoard."""
-        pictures, sounds = self._illustrate()
+        pictures, sounds = self._illustrate() if self.illustrated else ({}, {})
         with self._writing("the logs"):
             journal.scalars("validation", validation, step)
             journal.images(pictures, step)
@@ -458,7 +451,7 @@ class TrainingRun:
 
     def _diverged(self, what: str):
         latest = self.manager.latest_checkpoint
-        raise InputError(
+        raise DivergedError(
             f"{what} is no longer a number at step {self.step_number}; lower recipe.learning_rate"
             + ("" if self.settings.precision == "float32" else ", or use --precision float32")
             + (f". The last good checkpoint is {latest}." if latest else ".")
@@ -471,8 +464,8 @@ class TrainingRun:
             yield
         except (OSError, tf.errors.OpError) as error:
             raise InputError(
-                f"{self.folder}: {what} cannot be written ({_reason(error)}); free space, then go "
-                "on with --resume."
+                f"{self.folder}: {what} cannot be written ({reason_of(error)}); free space, then "
+                "go on with --resume."
             ) from None
 
 
@@ -528,14 +521,3 @@ class _History:
 
 def _in_words(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.4g}" for name, value in values.items())
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, in a line and without what only programmers understand."""
-    # HDF5 tells all it knows in place of the system's message.
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    line = next(iter((message or "").strip().splitlines()), "") or type(error).__name__
-    # TensorFlow puts the node that failed and the file in front, and the operation behind.
-    return re.sub(r"^/\S*; | \[Op:\w+\].*$", "", line.rpartition("}} ")[2])

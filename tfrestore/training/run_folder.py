@@ -6,8 +6,10 @@ import dataclasses
 import os
 from pathlib import Path
 
+import yaml
+
 from tfrestore.errors import UsageError
-from tfrestore.models.presets import NETWORK_FILE, TRAINING_FILE, Preset, find_preset
+from tfrestore.models.presets import NETWORK_FILE, TRAINING_FILE, Preset, find_preset, write_text
 from tfrestore.training.configuration import read_config
 
 
@@ -62,3 +64,24 @@ def read_run(folder: Path, preset_name: str | None = None) -> tuple[Preset, str]
             "out --preset, or choose another --out."
         )
     return dataclasses.replace(find_preset(config["preset"]), config=config), config["catalogue"]
+
+
+def write_config(folder: Path, preset: Preset, data: str) -> None:
+    """Writes what a run is told into its folder, so that `train --config` repeats it.
+
+    Args:
+        folder: An existing folder.
+        preset: What `configuration.resolve` gave.
+        data: How the catalogue was named.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    content = {
+        "preset": preset.name,
+        "family": preset.family,
+        "catalogue": data,
+        **preset.config,
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_text(folder / TRAINING_FILE, text)

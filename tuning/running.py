@@ -1,0 +1,175 @@
+"""Running a search: alone, as the chief of several workers, or as one of them.
+
+KerasTuner's way of sharing a search: one process, the chief, has the oracle and serves it over
+gRPC; workers ask it for trials. `KERASTUNER_TUNER_ID` (`chief`, or a name of its own for each
+worker), `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT` say who is who; `--workers` sets them
+for processes on this machine. All read and write one folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+import keras_tuner
+from rich.progress import Progress
+
+from tfrestore.data.catalogue import Catalogue
+from tfrestore.data.shards import open_training_data
+from tfrestore.errors import UsageError
+from tfrestore.progress import progress_bars
+from tuning.chief import end_with_standard_input, serve_workers
+from tuning.hparams import write_experiment
+from tuning.hypermodel import PresetHyperModel
+from tuning.limits import GIB, Limits
+from tuning.oracles import SearchOracle, make_oracle
+from tuning.request import SearchRequest
+from tuning.tuner import TRIALS, TimeIsUp, TrainingTuner, TrialRequest
+from tuning.view import SearchView
+
+logger = logging.getLogger("tfrestore.tuning")
+
+
+def run_search(
+    request: SearchRequest, folder: Path, options: argparse.Namespace, deadline: float | None
+) -> int:
+    """Runs a search, or goes on with it; returns an exit code.
+
+    Args:
+        request: The search.
+        folder: Its folder.
+        options: Of the command: how many workers, and what a trial may need.
+        deadline: `time.time()` at which to stop; `None` for never.
+
+    Raises:
+        UsageError: if the music or the folder cannot be used.
+        FatalError: if something ends all trials; its cause says what.
+    """
+    catalogue = open_music(request.data)
+    role = os.environ.get("KERASTUNER_TUNER_ID")
+    if options.chief_on_stdin:
+        end_with_standard_input()
+    if role is not None and "chief" not in role:
+        return _work(request, folder, options, deadline, catalogue)
+    request.write(folder)
+    oracle = _oracle(request, deadline)
+    oracle.open(folder, TRIALS)
+    write_experiment(folder / TRIALS, request.space, request.objective)
+    with progress_bars() as bars:
+        if role is None and options.workers == 1:
+            _alone(request, folder, options, deadline, catalogue, oracle, bars)
+        else:
+            serve_workers(
+                oracle,
+                folder,
+                bars,
+                local_workers=0 if role is not None else options.workers,
+                options=_passed_on(options),
+                deadline=deadline,
+            )
+    return _tell_best(oracle, folder)
+
+
+def open_music(data: str) -> Catalogue:
+    """The music of a search.
+
+    Raises:
+        UsageError: if it cannot be opened, or has nothing to train on or to validate on.
+    """
+    catalogue = open_training_data(data)
+    counts = {split: len(catalogue.split(split)) for split in ("train", "validation")}
+    for split, purpose in (("train", "train on"), ("validation", "compare trials on")):
+        if not counts[split]:
+            raise UsageError(
+                f"{data}: too few files for a search: {len(catalogue)} in all, and none to "
+                f"{purpose}; add music, or a sub-folder valid for what is kept for validation."
+            )
+    return catalogue
+
+
+def _oracle(request: SearchRequest, deadline: float | None) -> SearchOracle:
+    hp = keras_tuner.HyperParameters()
+    request.space.declare(hp)
+    epochs = request.preset.config["training"]["epochs"]
+    oracle = make_oracle(request.tuner, request.objective, hp, epochs, request.seed)
+    oracle.most_trials = request.max_trials
+    oracle.deadline = deadline
+    return oracle
+
+
+def _trial_request(
+    request: SearchRequest, options: argparse.Namespace, catalogue: Catalogue
+) -> TrialRequest:
+    limits = Limits(
+        None if options.max_parameters is None else int(options.max_parameters),
+        None if options.max_memory is None else int(options.max_memory * GIB),
+        options.workers,
+    )
+    return TrialRequest(catalogue, request.data, limits, request.score)
+
+
+def _alone(
+    request: SearchRequest,
+    folder: Path,
+    options: argparse.Namespace,
+    deadline: float | None,
+    catalogue: Catalogue,
+    oracle: SearchOracle,
+    bars: Progress,
+) -> None:
+    # A line per trial says enough.
+    logging.getLogger("tfrestore.training").setLevel(logging.WARNING)
+    hypermodel = PresetHyperModel(request.preset, request.space)
+    trials = _trial_request(request, options, catalogue)
+    tuner = TrainingTuner(oracle, hypermodel, trials, folder, bars, deadline)
+    view = SearchView(oracle, bars)
+    tuner.watch = view.update
+    try:
+        tuner.search()
+    except TimeIsUp:
+        logger.info("the time is up; a trial that was being trained can be gone on with")
+
+
+def _work(
+    request: SearchRequest,
+    folder: Path,
+    options: argparse.Namespace,
+    deadline: float | None,
+    catalogue: Catalogue,
+) -> int:
+    oracle = _oracle(request, deadline)
+    hypermodel = PresetHyperModel(request.preset, request.space)
+    trials = _trial_request(request, options, catalogue)
+    tuner = TrainingTuner(oracle, hypermodel, trials, folder, deadline=deadline)
+    try:
+        tuner.search()
+    except TimeIsUp:
+        logger.info("the time is up")
+    return 0
+
+
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    """The options that every worker on this machine gets as well."""
+    words = ["--workers", str(options.workers)]
+    for name in ("max_parameters", "max_memory"):
+        if getattr(options, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return words
+
+
+def _tell_best(oracle: SearchOracle, folder: Path) -> int:
+    """Prints what was found; returns the exit code."""
+    found = [trial for trial in oracle.trials.values() if trial.score is not None]
+    if not found:
+        print(f"{folder}: no trial was completed, of {len(oracle.trials)} begun.")
+        return 1
+    best = oracle.get_best_trials(1)[0]
+    print(f"{folder}: {oracle.objective.name} {best.score:.5g}, trial {best.trial_id}:")
+    for name, value in best.hyperparameters.values.items():
+        if not name.startswith("tuner/"):
+            print(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
+    config = folder / TRIALS / f"trial_{best.trial_id}" / "config.yaml"
+    print(f"train it with: python -m tfrestore.train --config {config} --out FOLDER")
+    return 0
