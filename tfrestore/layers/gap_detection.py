@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from tfrestore.layers.float32_layer import Float32Layer
+from tfrestore.layers.sliding_window import slide
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -123,18 +124,14 @@ class GapDetection(Float32Layer):
 
 def _neighbourhood_maximum(values, reach: int):
     """The largest of `(batch, blocks)` within `reach` blocks on either side of each."""
-    return _pooled(ops.pad(values, [[0, 0], [reach, reach]]), 2 * reach + 1)
+    return slide(ops.pad(values, [[0, 0], [reach, reach]]), 2 * reach + 1, ops.maximum)
 
 
 def _latest_maximum(values, reach: int):
     """The largest of the `reach` blocks before each."""
-    return _pooled(ops.pad(values, [[0, 0], [reach, 0]])[:, :-1], reach)
+    return slide(ops.pad(values, [[0, 0], [reach, 0]])[:, :-1], reach, ops.maximum)
 
 
 def _next_maximum(values, reach: int):
     """The largest of the `reach` blocks after each."""
-    return _pooled(ops.pad(values, [[0, 0], [0, reach]])[:, 1:], reach)
-
-
-def _pooled(values, width: int):
-    return ops.max_pool(values[..., None], width, strides=1, padding="valid")[..., 0]
+    return slide(ops.pad(values, [[0, 0], [0, reach]])[:, 1:], reach, ops.maximum)

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from tfrestore.layers.float32_layer import Float32Layer
+from tfrestore.layers.sliding_window import slide
 
 _TINY = 1e-12
 
@@ -49,15 +50,17 @@ class PhaseContinuation(Float32Layer):
         number = ops.arange(frames, dtype="int32")[None]
         before, after = _neighbours(intact, number, frames)
 
-        turns = _turns_between_frames(real, imaginary, intact)
-        left = _continued(
-            real, imaginary, _sums(turns, self.history - 1, 0), before, number - before
-        )
-        # Going back in time, the phase turns the other way.
-        turn_real, turn_imaginary, length = _sums(turns, -1, self.history)
-        right = _continued(
-            real, imaginary, (turn_real, -turn_imaginary, length), after, after - number
-        )
+        # Element t is about the `history` turns up to frame t, so that t + history is about those
+        # after it.
+        padding = [[0, 0], [self.history - 1, self.history], [0, 0]]
+        turns = [
+            slide(ops.pad(part, padding), self.history, ops.add)
+            for part in _turns_between_frames(real, imaginary, intact)
+        ]
+        angle, coherence = _mean_turn(*turns)
+        spectrum = (real, imaginary)
+        left = _continued(spectrum, angle, coherence, number, before, before)
+        right = _continued(spectrum, angle, coherence, number, after, after + self.history)
         lost = ops.logical_not(intact)[..., None]
         continued = [a + b for a, b in zip(left, right, strict=True)]
         coherence = ops.where(lost, continued[2] / (continued[3] + _TINY), 1.0)
@@ -102,39 +105,36 @@ def _turns_between_frames(real, imaginary, intact):
     return turn_real, turn_imaginary, ops.sqrt(ops.square(turn_real) + ops.square(turn_imaginary))
 
 
-def _sums(parts, before: int, after: int):
-    """Sums of each part over the frames from `before` frames earlier to `after` frames later."""
-    lead = max(before, 0)
-    frames = ops.shape(parts[0])[1]
-
-    def summed(part):
-        padded = ops.pad(part, [[0, 0], [lead, after], [0, 0]])
-        shifts = range(-before, after + 1)
-        return sum(padded[:, lead + shift : lead + shift + frames] for shift in shifts)
-
-    return [summed(part) for part in parts]
+def _mean_turn(real, imaginary, length):
+    """The angle of summed turns, and their coherence."""
+    angle = ops.arctan2(imaginary, real + _TINY)
+    return angle, (ops.square(real) + ops.square(imaginary)) / ops.square(length + _TINY)
 
 
-def _continued(real, imaginary, turns, source, distance):
-    """The frames at `source`, turned `distance` times, over the distance squared.
+def _continued(spectrum, angle, coherence, number, source, turn):
+    """The frames at `source` turned on, or back, to where frame `number` is, over distance squared.
 
-    Returns the two parts, their magnitude times the coherence of the turn, and their magnitude.
+    `turn` is where `angle` and `coherence` tell how. Returns the two parts, their magnitude times
+    the coherence of the turn, and their magnitude.
     """
-    turn_real, turn_imaginary, length = turns
-    angle = ops.arctan2(turn_imaginary, turn_real + _TINY)
-    coherence = (ops.square(turn_real) + ops.square(turn_imaginary)) / ops.square(length + _TINY)
-    exists = ops.logical_and(source >= 0, source < ops.shape(real)[1])
-    index = ops.where(exists, source, 0)[..., None]
-    steps = ops.cast(ops.maximum(distance, 1), "float32")[..., None]
-    weight = ops.cast(exists, "float32")[..., None] / ops.square(steps)
-    real, imaginary, angle, coherence = (
-        ops.take_along_axis(part, index, axis=1) for part in (real, imaginary, angle, coherence)
-    )
+    exists = ops.logical_and(source >= 0, source < ops.shape(spectrum[0])[1])
+    real, imaginary = (_frames_at(part, ops.where(exists, source, 0)) for part in spectrum)
+    angle, coherence = (_frames_at(part, ops.where(exists, turn, 0)) for part in (angle, coherence))
+    distance = ops.cast(number - source, "float32")[..., None]
+    weight = ops.cast(exists, "float32")[..., None] / ops.maximum(ops.square(distance), 1.0)
     magnitude = weight * ops.sqrt(ops.square(real) + ops.square(imaginary))
-    turn = steps * angle
+    cosine, sine = ops.cos(distance * angle), ops.sin(distance * angle)
     return (
-        weight * (real * ops.cos(turn) - imaginary * ops.sin(turn)),
-        weight * (real * ops.sin(turn) + imaginary * ops.cos(turn)),
+        weight * (real * cosine - imaginary * sine),
+        weight * (real * sine + imaginary * cosine),
         magnitude * coherence,
         magnitude,
     )
+
+
+def _frames_at(values, number):
+    """The frames of `(batch, n, bins)` that `(batch, frames)` numbers: whole rows are copied."""
+    batch, available, bins = ops.shape(values)
+    first = available * ops.arange(batch, dtype="int32")
+    rows = ops.reshape(values, (batch * available, bins))
+    return ops.take(rows, number + first[:, None], axis=0)

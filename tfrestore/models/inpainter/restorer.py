@@ -21,6 +21,7 @@ from keras import ops
 from tfrestore.layers.gap_detection import GapDetection
 from tfrestore.layers.griffin_lim import GriffinLim
 from tfrestore.layers.phase_continuation import PhaseContinuation
+from tfrestore.layers.sliding_window import slide
 from tfrestore.layers.stft import STFT
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.restorer import Endpoint, Restorer
@@ -166,7 +167,7 @@ class InpainterRestorer(Restorer):
             axis=1,
         )
         hop_lost = ops.max(ops.reshape(padded, (batch, hops, self.hop_length)), axis=2)
-        return ops.max_pool(hop_lost[..., None], overlap, strides=1, padding="valid")[..., 0] < 1
+        return slide(hop_lost, overlap, ops.maximum) < 1
 
     def restore_magnitude(self, magnitude):
         """The network on plain magnitudes `(batch, frames, bins)`; none of its own is negative."""
