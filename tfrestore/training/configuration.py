@@ -17,12 +17,12 @@ import os
 import types
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
 from tfrestore.errors import UsageError
 from tfrestore.models.presets import Preset
+from tfrestore.yaml_files import read_yaml
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SECTIONS = ("network", "restorer", "recipe", "data", "training")
@@ -135,14 +135,7 @@ def read_config(path: str | os.PathLike) -> dict:
     Raises:
         UsageError: if it is missing, not YAML, or has another shape.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check --config.") from None
-    # Besides YAMLError, text that is no UTF-8, dates that do not exist, nesting without end.
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not valid YAML ({reason}).") from None
+    content = read_yaml(path, "--config")
     if not isinstance(content, dict) or not all(
         isinstance(value, dict) for key, value in content.items() if key in SECTIONS
     ):

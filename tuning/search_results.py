@@ -1,0 +1,432 @@
+"""What a search has left in its folder so far, read for the report.
+
+A folder of `tuning.search` holds search.yaml (what was asked for) and trials, KerasTuner's project
+directory. Each trial has `trial_ID/trial.json`, which KerasTuner's own `Trial` reads, config.yaml
+(the whole training configuration) and history.csv (the loop's scores by epoch); the last two lie in
+the trial's folder or in `run` below it. Nothing is written or locked here, so that a search may go
+on meanwhile. A trial whose file cannot be read is a trial with a reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tfrestore.errors import InputError, UsageError
+from tfrestore.models.presets import TRAINING_FILE
+from tfrestore.training.configuration import read_config
+from tfrestore.yaml_files import read_yaml
+
+SEARCH_FILE = "search.yaml"
+TRIALS_FOLDER = "trials"
+RUN_FOLDER = "run"
+HISTORY_FILE = "history.csv"
+
+COMPLETED, RUNNING, FAILED, SKIPPED, DAMAGED = (
+    "completed",
+    "running",
+    "failed",
+    "skipped",
+    "damaged",
+)
+
+#: What KerasTuner keeps beside a trial's hyperparameters, under their names.
+_INTERNAL = "tuner/"
+
+# A search that goes on may be in the middle of writing a file.
+_ATTEMPTS, _SECONDS_BETWEEN = 3, 0.1
+
+_STATUSES = {
+    "COMPLETED": COMPLETED,
+    "RUNNING": RUNNING,
+    "INVALID": FAILED,
+    "FAILED": FAILED,
+}
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial.
+
+    Attributes:
+        name: KerasTuner's number of it, such as `"0007"`.
+        folder: Where its files are.
+        status: `completed`, `running` (or cut off, which looks the same), `failed`, `skipped` or
+            `damaged`.
+        message: Why it is not completed, in one line.
+        score: The objective's best value; `None` where there is none.
+        steps: Training steps that it was given, its predecessors' included; `None` where nothing
+            says so.
+        steps_made: Steps after its latest validation; fewer where training ended early.
+        curve: `(step, value)` of the objective after each validation, steps increasing.
+        values: Its hyperparameters.
+        space: KerasTuner's hyperparameters that the values are from.
+        parameters: Numbers in its network, where the search says so.
+        seconds: What its training took, its predecessors' not included.
+        predecessor: In Hyperband the trial whose training it goes on with.
+    """
+
+    name: str
+    folder: Path
+    status: str
+    message: str = ""
+    score: float | None = None
+    steps: int | None = None
+    steps_made: int | None = None
+    curve: tuple[tuple[int, float], ...] = ()
+    values: dict[str, object] = field(default_factory=dict)
+    space: tuple = ()
+    parameters: float | None = None
+    seconds: float | None = None
+    predecessor: str | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether it has come to its end with a value of the objective."""
+        return self.status == COMPLETED
+
+    @property
+    def config_file(self) -> Path:
+        """Where its training configuration is, or would be."""
+        return _file_of(self.folder, TRAINING_FILE)
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """A search as far as it has come.
+
+    Attributes:
+        folder: Where it is.
+        preset: The preset that it starts from.
+        family: Of the preset.
+        objective: What is searched by, such as `"val_psnr"`.
+        higher_is_better: Whether a better trial has more of it.
+        tuner: Such as `"hyperband"`.
+        data: How the music was named.
+        trials: In the order in which they began; the first is the preset's own setting.
+    """
+
+    folder: Path
+    preset: str
+    family: str
+    objective: str
+    higher_is_better: bool
+    tuner: str
+    data: str
+    trials: tuple[TrialResult, ...]
+
+    @property
+    def completed(self) -> list[TrialResult]:
+        """The trials that have come to their end."""
+        return [trial for trial in self.trials if trial.is_completed]
+
+    @property
+    def baseline(self) -> TrialResult | None:
+        """The first trial, which has the preset's own setting, if it can be read."""
+        first = self.trials[0] if self.trials else None
+        return first if first and first.status != DAMAGED else None
+
+    def is_baseline(self, trial: TrialResult) -> bool:
+        """Whether a trial has the preset's own setting, which Hyperband may have gone on with."""
+        return self.baseline is not None and self.lineage(trial)[0] is self.baseline
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The completed trial with the best value; of equals that with the fewest steps."""
+        sign = 1 if self.higher_is_better else -1
+        return max(
+            self.completed,
+            key=lambda trial: (sign * trial.score, -(trial.steps or math.inf)),
+            default=None,
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """The different numbers of steps that completed trials had, increasing."""
+        return sorted({trial.steps for trial in self.completed if trial.steps is not None})
+
+    def lineage(self, trial: TrialResult) -> list[TrialResult]:
+        """A trial and those it goes on with, the first of them first."""
+        by_name = {each.name: each for each in self.trials}
+        line, names = [trial], {trial.name}
+        while (before := by_name.get(line[0].predecessor)) and before.name not in names:
+            line.insert(0, before)
+            names.add(before.name)
+        return line
+
+    def curve(self, trial: TrialResult) -> list[tuple[int, float]]:
+        """The objective over the steps of a trial and of those it goes on with."""
+        points: dict[int, float] = {}
+        for each in self.lineage(trial):
+            points |= dict(each.curve)
+        return sorted(points.items())
+
+    def value_at(self, trial: TrialResult, steps: int) -> float | None:
+        """The best value until so many steps: what training keeps when it ends there.
+
+        Returns:
+            The value; `None` if the trial had fewer steps, or none of its validations came so soon.
+        """
+        if trial.steps is None or trial.steps < steps:
+            return None
+        values = [value for step, value in self.curve(trial) if step <= steps]
+        if not values:
+            return None
+        return max(values) if self.higher_is_better else min(values)
+
+    def after_equal_steps(self) -> tuple[int, list[tuple[TrialResult, float]]]:
+        """Every configuration's value after the most steps that all of them had.
+
+        Trials that go on with another one have its configuration, which counts once. After these
+        steps nothing had been chosen yet, so that the values can be compared and their
+        hyperparameters are spread as the tuner drew them.
+
+        Returns:
+            The steps, 0 where nothing is known, and for each configuration its first trial with the
+            value.
+        """
+        roots: dict[str, list[TrialResult]] = {}
+        for trial in self.completed:
+            if trial.steps is not None:
+                roots.setdefault(self.lineage(trial)[0].name, []).append(trial)
+        longest = {name: max(trials, key=lambda each: each.steps) for name, trials in roots.items()}
+        steps = min((trial.steps for trial in longest.values()), default=0)
+        values = [
+            (trials[0], self.value_at(longest[name], steps)) for name, trials in roots.items()
+        ]
+        return steps, [(trial, value) for trial, value in values if value is not None]
+
+    def gain_over_baseline(self, trial: TrialResult) -> tuple[float, int] | None:
+        """How much better a trial is than the preset's own setting after as many steps.
+
+        Where Hyperband went on with the baseline, its longest training counts.
+
+        Returns:
+            The gain, positive if the trial is better, and the number of steps after which both are
+            compared: the most that both had. `None` where they cannot be compared.
+        """
+        if self.baseline is None or not trial.steps:
+            return None
+        candidates = [
+            each for each in self.completed if self.is_baseline(each) and each.steps is not None
+        ]
+        if not candidates:
+            return None
+        baseline = max(candidates, key=lambda each: each.steps)
+        steps = min(trial.steps, baseline.steps)
+        found, reference = self.value_at(trial, steps), self.value_at(baseline, steps)
+        if found is None or reference is None:
+            return None
+        gain = found - reference if self.higher_is_better else reference - found
+        return gain, steps
+
+
+def read_search(folder: Path) -> SearchResults:
+    """A search's results so far.
+
+    Args:
+        folder: What `tuning.search --out` named.
+
+    Raises:
+        UsageError: if there is no search, or its search.yaml is damaged.
+    """
+    file = folder / SEARCH_FILE
+    if not file.is_file():
+        raise UsageError(
+            f"{folder}: there is no search here ({SEARCH_FILE} is missing); give the folder that "
+            "was named with tuning.search --out."
+        )
+    notes = read_yaml(file)
+    if not isinstance(notes, dict):
+        raise UsageError(f"{file}: holds no search; the file is damaged.")
+    for name in ("preset", "family", "tuner", "data"):
+        if not isinstance(notes.get(name), str):
+            raise UsageError(f"{file}: does not say the search's {name}; the file is damaged.")
+    objective = notes.get("objective")
+    if (
+        not isinstance(objective, dict)
+        or not isinstance(objective.get("name"), str)
+        or objective.get("direction") not in ("min", "max")
+    ):
+        raise UsageError(
+            f"{file}: the objective needs a name and a direction, min or max; the file is damaged."
+        )
+    results = SearchResults(
+        folder=folder,
+        preset=notes["preset"],
+        family=notes["family"],
+        objective=objective["name"],
+        higher_is_better=objective["direction"] == "max",
+        tuner=notes["tuner"],
+        data=notes["data"],
+        trials=(),
+    )
+    folders = sorted((folder / TRIALS_FOLDER).glob("trial_*"))
+    trials = [read_trial(each, results.objective) for each in folders if each.is_dir()]
+    return replace(results, trials=tuple(_numbered(trials)))
+
+
+def read_trial(folder: Path, objective: str) -> TrialResult:
+    """One trial's results, whatever state its files are in.
+
+    Args:
+        folder: `trial_ID`.
+        objective: The objective's name.
+    """
+    name = folder.name.removeprefix("trial_")
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _load_trial(name, folder, objective)
+        except InputError as error:
+            reason = str(error)
+        if attempt < _ATTEMPTS - 1:
+            time.sleep(_SECONDS_BETWEEN)
+    return TrialResult(name, folder, DAMAGED, reason)
+
+
+def _load_trial(name: str, folder: Path, objective: str) -> TrialResult:
+    from keras_tuner.engine.trial import Trial
+
+    try:
+        trial = Trial.load(str(folder / "trial.json"))
+        state = trial.get_state()
+        space = tuple(trial.hyperparameters.space)
+        values = dict(trial.hyperparameters.values)
+        history = trial.metrics.get_history(objective) if trial.metrics.exists(objective) else []
+        curve = tuple((int(each.step), float(each.mean())) for each in history)
+        efforts = {
+            each: round(trial.metrics.get_last_value(each), 2)
+            for each in ("parameters", "seconds")
+            if trial.metrics.exists(each)
+        }
+    # The file may hold anything, and KerasTuner checks nothing of it.
+    except Exception as error:
+        raise InputError(f"trial.json cannot be read ({_last_line(str(error))})") from None
+    score, status, message = state["score"], state["status"], state["message"]
+    names = [each.name for each in space]
+    if (
+        not isinstance(status, str)
+        or status not in _STATUSES
+        or not _is_plain(values)
+        or not all(isinstance(each, str) for each in names)
+    ):
+        raise InputError("trial.json cannot be read (no status, or no hyperparameters)")
+    status, message = _STATUSES[status], _last_line(message or "")
+    if status == FAILED and message.lower().startswith(SKIPPED):
+        status = SKIPPED
+    if not isinstance(score, float | int) or isinstance(score, bool) or not math.isfinite(score):
+        if status == COMPLETED:
+            raise InputError("trial.json cannot be read (it is completed, but has no score)")
+        score = None
+    predecessor = values.get(f"{_INTERNAL}trial_id")
+    result = TrialResult(
+        name=name,
+        folder=folder,
+        status=status,
+        message=message,
+        score=None if score is None else float(score),
+        values={key: each for key, each in values.items() if not key.startswith(_INTERNAL)},
+        space=tuple(each for each in space if not each.name.startswith(_INTERNAL)),
+        **{name: _finite(number) for name, number in efforts.items()},
+        predecessor=predecessor if isinstance(predecessor, str) else None,
+    )
+    return _with_steps(result, objective, curve)
+
+
+def _with_steps(
+    trial: TrialResult, objective: str, observed: Sequence[tuple[int, float]]
+) -> TrialResult:
+    """The trial with its numbers of steps and its curve, which KerasTuner may count in epochs."""
+    history = _read_history(_file_of(trial.folder, HISTORY_FILE))
+    made = int(history[-1]["step"]) if history else None
+    steps = _steps_of_config(trial.config_file, history) or made
+    curve = [(row["step"], row[objective]) for row in history if objective in row]
+    if not curve:
+        step_of = {row["step"]: row["step"] for row in history}
+        if not all(step in step_of for step, _ in observed):
+            step_of = {row["epoch"]: row["step"] for row in history if "epoch" in row}
+        curve = [(step_of[step], value) for step, value in observed if step in step_of]
+    if not curve and trial.score is not None and steps is not None:
+        curve = [(made or steps, trial.score)]
+    curve = tuple(sorted((int(step), value) for step, value in curve if math.isfinite(value)))
+    return replace(trial, steps=steps, steps_made=made, curve=curve)
+
+
+def _read_history(file: Path) -> list[dict[str, float]]:
+    """The loop's scores by epoch, as far as they can be read; nothing where there are none."""
+    rows = []
+    try:
+        with open(file, newline="", encoding="utf-8") as text:
+            for line in csv.DictReader(text):
+                row = {name: _number(value) for name, value in line.items() if name}
+                row = {name: value for name, value in row.items() if value is not None}
+                step = row.get("step", math.nan)
+                if math.isfinite(step) and (not rows or step > rows[-1]["step"]):
+                    rows.append(row)
+    except (OSError, ValueError, csv.Error):
+        return []
+    return rows
+
+
+def _steps_of_config(file: Path, history: Sequence[dict[str, float]]) -> int | None:
+    """The steps that a configuration asks for, which may say epochs whose length the data gave."""
+    try:
+        asked = read_config(file).get("training", {})
+    except UsageError:
+        return None
+    if _is_count(asked.get("steps")):
+        return asked["steps"]
+    per_epoch = asked.get("steps_per_epoch")
+    if per_epoch is None:
+        # Only the last epoch may be shorter than the others.
+        lengths = [row["step"] / row["epoch"] for row in history if row.get("epoch", 0) > 0]
+        per_epoch = round(max(lengths, default=0))
+    if not _is_count(per_epoch) or not _is_count(asked.get("epochs")):
+        return None
+    return asked["epochs"] * per_epoch
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _finite(number) -> float | None:
+    return float(number) if math.isfinite(number) else None
+
+
+def _number(text) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    """A file of the training's, which lies in the trial's folder or in `run` below it."""
+    below = folder / RUN_FOLDER / name
+    return below if below.is_file() and not (folder / name).is_file() else folder / name
+
+
+def _numbered(trials: list[TrialResult]) -> list[TrialResult]:
+    """In the order in which they began, which is that of KerasTuner's numbers."""
+    return sorted(trials, key=lambda trial: (len(trial.name), trial.name))
+
+
+def _is_plain(values: dict) -> bool:
+    return all(
+        isinstance(name, str) and isinstance(value, str | int | float | bool | None)
+        for name, value in values.items()
+    )
+
+
+def _last_line(text) -> str:
+    """What a message or a traceback comes to, in one line without control characters."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    line = "".join(each if each.isprintable() else " " for each in (lines or [""])[-1])
+    # Of a traceback's last line the name of Python's class says nothing to a person.
+    return re.sub(r"^[\w.]+(Error|Exception|Warning): ", "", line)
