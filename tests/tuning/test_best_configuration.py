@@ -67,14 +67,14 @@ def test_it_says_what_it_cannot_be_made_of(tmp_path):
 
 
 def test_training_by_it_gives_the_trials_validation_figure(tmp_path, music_folder):
-    changes = ["network.filters=4", "network.depth=3", "training.steps_per_epoch=5"]
-    changes += ["training.validation_examples=32", "training.calibration_batches=2"]
+    changes = ["network.filters=2", "network.depth=2", "training.steps_per_epoch=2"]
+    changes += ["training.validation_examples=4", "training.calibration_batches=2"]
     search = MadeSearch(tmp_path / "search", data=str(music_folder))
     trial = search.begin()
     folder = search.folder / "trials" / f"trial_{trial.trial_id}"
     options = [word for change in changes for word in ("--set", change)]
     data = ["--preset", "unet_tiny", "--data", str(music_folder), "--batch-size", "4"]
-    assert train([*data, *options, "--steps", "10", "--out", f"{folder}/run"]) == 0
+    assert train([*data, *options, "--steps", "4", "--out", f"{folder}/run"]) == 0
     with open(folder / "run" / "history.csv", newline="") as file:
         scores = {int(row["step"]): float(row["val_psnr"]) for row in csv.DictReader(file)}
     for epoch, score in enumerate(scores.values(), start=1):
@@ -84,7 +84,7 @@ def test_training_by_it_gives_the_trials_validation_figure(tmp_path, music_folde
 
     assert main([str(search.folder)]) == 0
     best = read_search(search.folder).best
-    assert best.steps == 10 and best.score == max(scores.values())
+    assert best.steps == 4 and best.score == max(scores.values())
     # The music is named in it, too.
     assert train(["--config", f"{search.folder}/best.yaml", "--out", f"{tmp_path}/again"]) == 0
     with open(tmp_path / "again" / "history.csv", newline="") as file:
