@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import CommandParser, HelpFormatter, run_command
 from tfrestore.errors import InputError
 
 logger = logging.getLogger("tfrestore.tuning.report")
@@ -19,18 +19,19 @@ EXAMPLES = """\
 
 def make_report_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = make_parser(
-        "report",
-        "Print the trials of a search as a table, the best first, and write into its folder\n"
+    parser = CommandParser(
+        prog="python -m tuning.report",
+        description="Print the trials of a search as a table, the best first, and write into its\n"
+        "folder\n"
         "  report.md, table.csv     the table\n"
         "  report.html              table and pictures on one page, to be opened from the disk\n"
         "  parallel-coordinates.png, importance.png\n"
         "  best.yaml                the best trial's configuration, as train --config takes it.\n"
         "A search may go on meanwhile. Trials that had different numbers of steps (Hyperband) are\n"
         "compared with the preset's own setting after as many steps as both had.",
-        EXAMPLES,
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=HelpFormatter,
     )
-    parser.prog = "python -m tuning.report"
     parser.add_argument("search", metavar="FOLDER", help="what tuning.search --out named")
     parser.add_argument("--out", metavar="FOLDER", help="where to write; by default into FOLDER")
     return parser
