@@ -21,6 +21,7 @@ _MODULES = {
     "mean_value": "wasserstein",
     "mode_collapse_loss": "profiles",
     "multi_resolution_stft_loss": "multi_resolution_stft",
+    "neurogram_similarity_loss": "neurogram_similarity",
     "non_saturating_generator_loss": "non_saturating",
     "rhythm_profile": "profiles",
     "si_snr_loss": "si_snr",

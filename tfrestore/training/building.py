@@ -64,7 +64,11 @@ def make_trainer(preset: Preset, network, restorer, steps_per_epoch: int):
         OutOfMemoryError: if it does not fit into memory.
     """
     wanted = inspect.signature(preset.find_class("recipe")).parameters
-    offered = {"restorer": restorer, "steps_per_epoch": steps_per_epoch}
+    offered = {
+        "restorer": restorer,
+        "sample_rate": restorer.sample_rate,
+        "steps_per_epoch": steps_per_epoch,
+    }
     given = {name: value for name, value in offered.items() if name in wanted}
     return make(preset, "recipe", network, **given)
 

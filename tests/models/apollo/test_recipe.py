@@ -21,6 +21,8 @@ from tfrestore.training.distribution import mirrored_strategy
 from tfrestore.training.loop import TrainingRun
 
 EXAMPLES, SAMPLES = 4, 2112
+# Hz, at which so many samples are several frames of a neurogram.
+NEUROGRAM_RATE = 8000
 SIZES = {"features": 8, "depth": 1, "heads": 2, "bands": 5, "frame_length": 64}
 
 
@@ -124,6 +126,7 @@ def generator_losses(trainer, discriminator, degraded, original):
             losses.feature_matching_loss(real_features, features),
             losses.si_snr_loss(original, restored),
             losses.log_spectral_loss(original, restored),
+            losses.neurogram_similarity_loss(original, restored, NEUROGRAM_RATE),
         )
     ]
 
@@ -149,8 +152,10 @@ def test_a_generator_step_is_the_sum_of_three_losses_by_discriminators_behind_th
 
 def test_every_loss_counts_by_its_weight():
     names = ("stft", "adversarial", "feature_matching", "si_snr", "log_spectral")
-    weights = dict(zip(names, (0.5, 0.25, 3.0, 0.0625, 0.125), strict=True))
-    trainer = train(one_device(), **{f"{name}_weight": weights[name] for name in names})
+    names += ("neurogram_similarity",)
+    weights = dict(zip(names, (0.5, 0.25, 3.0, 0.0625, 0.125, 2.0), strict=True))
+    arguments = {f"{name}_weight": weights[name] for name in names}
+    trainer = train(one_device(), sample_rate=NEUROGRAM_RATE, **arguments)
     terms = generator_losses(make_trainer(), trainer.discriminator, *pairs())
     expected = sum(
         weight * float(term) for weight, term in zip(weights.values(), terms, strict=True)
@@ -159,6 +164,7 @@ def test_every_loss_counts_by_its_weight():
     assert found["generator_loss"] == pytest.approx(expected, rel=1e-4)
     assert found["si_snr_loss"] == pytest.approx(float(terms[3]), rel=1e-3)
     assert found["log_spectral_loss"] == pytest.approx(float(terms[4]), rel=1e-4)
+    assert found["neurogram_similarity_loss"] == pytest.approx(float(terms[5]), rel=1e-3)
 
 
 def test_without_their_losses_there_are_no_discriminators():
@@ -175,6 +181,23 @@ def test_without_their_losses_there_are_no_discriminators():
     assert again.get_config() == trainer.get_config()
     with pytest.raises(ValueError, match="must be more than 0"):
         make_trainer(**weights, stft_weight=0.0)
+
+
+def test_without_discriminators_the_best_model_is_that_of_the_lowest_loss():
+    trainer = make_trainer(
+        adversarial_weight=0.0,
+        feature_matching_weight=0.0,
+        neurogram_similarity_weight=2.0,
+        sample_rate=NEUROGRAM_RATE,
+    )
+    degraded, original = pairs()
+    trainer.test_step((degraded, original))
+    restored = trainer.network(degraded)
+    expected = losses.multi_resolution_stft_loss(original, restored)
+    expected += 2.0 * losses.neurogram_similarity_loss(original, restored, NEUROGRAM_RATE)
+    found = scores(trainer.validation_metrics)
+    assert trainer.monitor == "loss" and trainer.lower_is_better
+    assert found["loss"] == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-4)
 
 
 def test_each_step_leaves_the_weights_of_the_other_alone():
@@ -258,6 +281,7 @@ def test_a_test_step_scores_what_is_restored_and_its_mp3_and_changes_nothing(sin
             expected = ruler(original, estimate).mean()
             assert found[prefix + name] == pytest.approx(expected, rel=1e-3), prefix + name
     assert {"si_sdr", "mp3_si_sdr"} <= found.keys() and single.monitor == "si_snr"
+    assert not single.lower_is_better
     np.testing.assert_array_equal(flat(single.variables), before)
 
 

@@ -7,7 +7,13 @@ import pytest
 from tfrestore import metrics
 from tfrestore.errors import InputError
 from tfrestore.models import Apollo
-from tfrestore.models.apollo.residual import SpectralResidual, frame_norm
+from tfrestore.models.apollo.residual import (
+    LevelFeatures,
+    SpectralResidual,
+    band_power,
+    frame_norm,
+    whitened,
+)
 from tfrestore.models.apollo.torch_weights import torch_weights
 
 SIZES = {"features": 8, "depth": 1, "heads": 2, "bands": 5, "frame_length": 64}
@@ -64,6 +70,31 @@ def test_an_empty_band_is_filled_up_to_what_music_has_there():
     restored, _ = layer((real, 0 * real), noise(1, 1, 5, 8), (ones, ones))
     usual = np.exp(-1 - 1.2 * np.log([2, 3, 4, 5]))
     np.testing.assert_allclose(np.array(restored)[0, 0, [7, 12, 17, 30]], usual, rtol=1e-3)
+
+
+def test_levels_far_below_the_rest_are_told_apart():
+    layer = LevelFeatures(bins=33, bands=5, band_bins=5, features=8, seed=1)
+    layer.build()
+    usual = np.exp(-1 - 1.2 * np.log([1, 2, 3, 4, 5]))
+    quiet = np.repeat(usual / np.sqrt([5, 5, 5, 5, 13]), [5, 5, 5, 5, 13]).astype("float32")
+    found = {}
+    for level in (0, -30, -55, -70, -140, -200):
+        real = (quiet * 10 ** (level / 20))[None, None]
+        found[level] = np.array(layer((real, 0 * real)))[0, 0]
+    steps = np.tanh(np.log(10 ** (-55 / 20)) - np.array(layer.STEPS))
+    expected = np.einsum("s,bsf->bf", steps, layer.kernel)
+    np.testing.assert_allclose(found[-55], expected, rtol=0.05, atol=0.02)
+    levels = list(found)
+    for louder, softer in zip(levels[:3], levels[1:4], strict=True):
+        assert np.abs(found[louder] - found[softer]).max(axis=1).min() > 0.1
+    np.testing.assert_allclose(found[-140], found[-200], atol=1e-2)
+
+
+def test_whitened_bands_of_what_music_has_on_average_are_all_alike():
+    usual = np.exp(-1 - 1.2 * np.log([1, 2, 3, 4, 5]))
+    real = np.repeat(usual / np.sqrt([5, 5, 5, 5, 13]), [5, 5, 5, 5, 13])[None, None]
+    parts = whitened((real.astype("float32"), 0 * real.astype("float32")), 5, 5)
+    np.testing.assert_allclose(band_power(parts, 5, 5), np.ones((1, 1, 5)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -26,6 +26,8 @@ SAMPLE_RATE = 48000
 FRAME_LENGTH = 3840
 HOP_LENGTH = 960
 BANDS = 32
+FRAME_SECONDS = FRAME_LENGTH / SAMPLE_RATE
+HOP_SECONDS = HOP_LENGTH / SAMPLE_RATE
 
 _LOWEST_FREQUENCY = 50.0
 # Glasberg and Moore: a filter at f Hz is as wide as a rectangle of f / 9.26449 + 24.7 Hz.
@@ -60,6 +62,23 @@ def spectrogram(waveform: np.ndarray) -> np.ndarray:
         energies[first : first + _BLOCK] = whole - tail
     # Rounding may leave a hair less than nothing of a silent band.
     return np.sqrt(np.maximum(energies, 0).T / FRAME_LENGTH)
+
+
+def power_gains(frequencies: np.ndarray) -> np.ndarray:
+    """What every filter makes of the power of a sine.
+
+    Args:
+        frequencies: float64 (frequencies,), hertz, at most 24000.
+
+    Returns:
+        float64 (frequencies, bands), 1 at a band's centre frequency.
+    """
+    points = 2 * np.pi * np.asarray(frequencies) / SAMPLE_RATE
+    responses = [
+        scipy.signal.sosfreqz(_sections(frequency), points)[1]
+        for frequency in _centre_frequencies()
+    ]
+    return np.abs(np.stack(responses, axis=-1)) ** 2
 
 
 class _FilterBank(NamedTuple):

@@ -17,6 +17,7 @@ from tfrestore.metrics.visqol_audio.alignment import best_lag, shifted
 from tfrestore.metrics.visqol_audio.gammatone import (
     FRAME_LENGTH,
     HOP_LENGTH,
+    HOP_SECONDS,
     SAMPLE_RATE,
     spectrogram,
 )
@@ -29,10 +30,9 @@ _LEAST_FRAMES = PATCH_FRAMES + PATCH_FRAMES // 2
 LEAST_SAMPLES = FRAME_LENGTH + (_LEAST_FRAMES - 1) * HOP_LENGTH
 
 # In ViSQOL's decibels, 10 log10 of amplitudes: 90 dB below full scale.
-_NOISE_FLOOR = -45.0
-_RANGE_BELOW_PEAK = 45.0
-_FRAME_SECONDS = HOP_LENGTH / SAMPLE_RATE
-_PATCH_SECONDS = _FRAME_SECONDS * PATCH_FRAMES
+NOISE_FLOOR = -45.0
+RANGE_BELOW_PEAK = 45.0
+_PATCH_SECONDS = HOP_SECONDS * PATCH_FRAMES
 _TOO_LARGE = "the samples are too large for double precision"
 
 
@@ -56,7 +56,7 @@ def patch_band_similarities(reference: np.ndarray, estimate: np.ndarray) -> np.n
     if not all(np.isfinite(each).all() for each in amplitudes):
         raise UndefinedMetricError(_TOO_LARGE)
     # With the reference at the floor throughout, any estimate would be as good as it.
-    if amplitudes[0].max() <= 10 ** (_NOISE_FLOOR / 10):
+    if amplitudes[0].max() <= 10 ** (NOISE_FLOOR / 10):
         raise UndefinedMetricError("the reference is silent")
     levels = _levels_above_floor(*amplitudes)
     starts = _patch_starts(*levels)
@@ -86,11 +86,11 @@ def _levels_above_floor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decibels above the lowest of both, after what is too low beside a frame's peak is raised."""
     with np.errstate(divide="ignore"):
-        levels = [np.maximum(10 * np.log10(each), _NOISE_FLOOR) for each in (reference, estimate)]
+        levels = [np.maximum(10 * np.log10(each), NOISE_FLOOR) for each in (reference, estimate)]
     common = slice(min(each.shape[1] for each in levels))
     peak = np.maximum(*(each[:, common].max(axis=0) for each in levels))
     for each in levels:
-        np.maximum(each[:, common], peak - _RANGE_BELOW_PEAK, out=each[:, common])
+        np.maximum(each[:, common], peak - RANGE_BELOW_PEAK, out=each[:, common])
     lowest = min(each.min() for each in levels)
     return levels[0] - lowest, levels[1] - lowest
 
@@ -115,7 +115,7 @@ def _sound(waveform: np.ndarray, start: int) -> np.ndarray:
     Its samples are counted from seconds, rounded down; the recording's last sample is never in it;
     and what it reaches beyond the recording's end is silence put before it.
     """
-    seconds = start * _FRAME_SECONDS
+    seconds = start * HOP_SECONDS
     end = (seconds + _PATCH_SECONDS) * SAMPLE_RATE
     sound = waveform[int(seconds * SAMPLE_RATE) : min(int(end), len(waveform) - 1)]
     return np.concatenate([np.zeros(max(int(end - len(waveform)), 0)), sound])

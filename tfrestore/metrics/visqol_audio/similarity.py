@@ -22,11 +22,11 @@ import numpy as np
 
 PATCH_FRAMES = 30
 
-_C1 = 0.01**2
-_C3 = 0.03**2 / 2
+C1 = 0.01**2
+C3 = 0.03**2 / 2
 # The published implementation's Gaussian, over bands times frames; its sum is 1.
 _CORNER, _EDGE, _CENTRE = 0.0113033910173052, 0.0838251475442633, 0.619485845753726
-_WEIGHTS = np.array(
+WEIGHTS = np.array(
     [_CORNER, _EDGE, _CORNER, _EDGE, _CENTRE, _EDGE, _CORNER, _EDGE, _CORNER]
 ).reshape(9, 1, 1)
 
@@ -122,8 +122,8 @@ def _reference_factors(neighbours: np.ndarray) -> _Factors:
     mean, deviation, differences = _local_statistics(neighbours)
     one = np.ones_like(mean)
     return _Factors(
-        _products([2 * mean, _C1 * one], [*differences, _C3 * one]),
-        _products([mean**2 + _C1, one], [deviation, _C3 * one]),
+        _products([2 * mean, C1 * one], [*differences, C3 * one]),
+        _products([mean**2 + C1, one], [deviation, C3 * one]),
     )
 
 
@@ -143,8 +143,8 @@ def _products(first: list[np.ndarray], second: list[np.ndarray]) -> np.ndarray:
 
 def _local_statistics(neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation of nine cells, and what each adds to a covariance."""
-    mean = (_WEIGHTS * neighbours).sum(axis=0)
-    differences = np.sqrt(_WEIGHTS) * (neighbours - mean)
+    mean = (WEIGHTS * neighbours).sum(axis=0)
+    differences = np.sqrt(WEIGHTS) * (neighbours - mean)
     return mean, np.sqrt((differences**2).sum(axis=0)), differences
 
 

@@ -35,7 +35,12 @@ from keras import ops
 from tfrestore.layers.stft import STFT, InverseSTFT
 from tfrestore.models.apollo.band_sequence import BandRoformer, ConvActNorm
 from tfrestore.models.apollo.band_split import BandReconstruction, BandSplit
-from tfrestore.models.apollo.residual import SpectralResidual, frame_norm
+from tfrestore.models.apollo.residual import (
+    LevelFeatures,
+    SpectralResidual,
+    frame_norm,
+    whitened,
+)
 from tfrestore.models.presets import PresetMixin
 
 #: Convolutions along time in a block.
@@ -144,8 +149,11 @@ class Apollo(PresetMixin, keras.Model):
         self.band_reconstruction = BandReconstruction(
             **cut, seed=next(seeds), dtype=policy, name="band_reconstruction"
         )
-        self.spectral_residual = None
+        self.level_features = self.spectral_residual = None
         if residual:
+            self.level_features = LevelFeatures(
+                **cut, features=features, seed=next(seeds), name="level_features"
+            )
             self.spectral_residual = SpectralResidual(**cut, name="spectral_residual")
         self.build()
 
@@ -158,6 +166,7 @@ class Apollo(PresetMixin, keras.Model):
         for layer in (*self.sequence, self.band_reconstruction):
             layer.build(maps)
         if self.residual:
+            self.level_features.build()
             self.spectral_residual.build(maps)
         self.built = True
 
@@ -200,10 +209,12 @@ class Apollo(PresetMixin, keras.Model):
 
     def _split(self, spectrum):
         """The map that the blocks work on, float32."""
-        if self.residual:
-            norm = frame_norm(spectrum)
-            spectrum = tuple(part / norm for part in spectrum)
-        return ops.cast(self.band_split(spectrum), "float32")
+        if not self.residual:
+            return ops.cast(self.band_split(spectrum), "float32")
+        norm = frame_norm(spectrum)
+        spectrum = tuple(part / norm for part in spectrum)
+        split = self.band_split(whitened(spectrum, self.bands, self.band_bins))
+        return ops.cast(split, "float32") + self.level_features(spectrum)
 
     def _join(self, spectrum, x):
         """The restored spectrum, of the map that the blocks made of a spectrum."""

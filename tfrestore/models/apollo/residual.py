@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tfrestore.models.apollo.weights import normalize
+from tfrestore.models.apollo.weights import normalize, uniform
 
 # LAME turns the sound down to 0.95 up to 160 kbit/s.
 _USUAL_GAIN = 1 / 0.95
@@ -26,6 +26,9 @@ _FIRST_LEVEL = -4.0
 
 # A share of a band's usual power.
 _NEXT_TO_NOTHING = 1e-5
+
+# Of a band's usual power. Rounding to 16 bits leaves 50 to 60 dB less than that of loud treble.
+_SMALLEST_SHARE = 1e-8
 
 # Added to the power of a frame. Of a full-scale sine in a window of 20 ms it is 120 dB below.
 _SMALLEST_POWER = 5e-8
@@ -74,17 +77,13 @@ class SpectralResidual(layers.Layer):
         level = ops.sum(features * self.level_kernel, axis=-1) + self.level_bias + _FIRST_LEVEL
         real, imaginary = spectrum
         power = real**2 + imaginary**2
-        level = self._per_bin(self._expected(power) * ops.exp(ops.minimum(level, 2.0)))
+        own = band_power(spectrum, self.bands, self.band_bins)
+        level = self._per_bin(self._expected(own) * ops.exp(ops.minimum(level, 2.0)))
         level *= level**2 / (level**2 + power)
         return tuple(gain * part + level * new for part, new in zip(spectrum, made, strict=True))
 
-    def _expected(self, power):
-        """The norm that is expected of every band: (batch, frames, bins) to as many bands."""
-        batch, frames = ops.shape(power)[:2]
-        edge = (self.bands - 1) * self.band_bins
-        narrow = ops.reshape(power[:, :, :edge], (batch, frames, -1, self.band_bins))
-        wide = ops.sum(power[:, :, edge:], axis=-1, keepdims=True)
-        own = ops.concatenate([ops.sum(narrow, axis=-1), wide], axis=-1)
+    def _expected(self, own):
+        """The norm that is expected of bands of such power, (batch, frames, bands)."""
         usual = _usual_power(self.bands)
         return ops.sqrt(own + usual / (1.0 + own / (_NEXT_TO_NOTHING * usual)))
 
@@ -106,6 +105,95 @@ class SpectralResidual(layers.Layer):
             "bands": self.bands,
             "band_bins": self.band_bins,
         }
+
+
+@keras.saving.register_keras_serializable(package="tfrestore")
+class LevelFeatures(layers.Layer):
+    """How loud every band is, told over the whole range from 16-bit rounding to full scale.
+
+    The published features are normalised together with the logarithm of the band's norm, so that
+    of a level far from 1 hardly more than its sign is left. What an encoder cut off, and whether
+    there was anything, shows at levels 40 to 80 dB below the rest.
+
+    `level_features(spectrum)` takes a pair (real, imaginary) of float32 `(batch, frames, bins)`, of
+    frames of norm 1, and returns `(batch, frames, bands, features)`, to be added to those of
+    `BandSplit`: linear, with weights of every band, in hyperbolic tangents of the band's level less
+    each of `STEPS`.
+
+    Args:
+        bins: int. Bins of the spectrum.
+        bands: int. Number of bands.
+        band_bins: int. Bins of every band but the last, which has the rest.
+        features: int. Width of what comes out.
+        seed: int. Seed of the initial weights. Defaults to `0`.
+    """
+
+    #: Natural logarithms of magnitudes, relative to what music has in a band on average.
+    STEPS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0)
+
+    def __init__(
+        self, bins: int, bands: int, band_bins: int, features: int, seed: int = 0, **kwargs
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.bins = bins
+        self.bands = bands
+        self.band_bins = band_bins
+        self.features = features
+        self.seed = seed
+
+    def build(self, input_shape=None):
+        """Makes the weights, of all bands."""
+        steps = len(self.STEPS)
+        self.kernel = self.add_weight(
+            shape=(self.bands, steps, self.features),
+            initializer=uniform(steps, self.seed),
+            name="kernel",
+        )
+
+    def call(self, spectrum):
+        """See the class."""
+        power = band_power(spectrum, self.bands, self.band_bins) / _usual_power(self.bands)
+        level = 0.5 * ops.log(power + _SMALLEST_SHARE)
+        steps = ops.tanh(level[..., None] - np.array(self.STEPS, "float32"))
+        return ops.einsum("btks,ksf->btkf", steps, self.kernel)
+
+    def compute_output_spec(self, spectrum):
+        """The shape and dtype of what `call` returns."""
+        shape = (*spectrum[0].shape[:2], self.bands, self.features)
+        return keras.KerasTensor(shape, "float32")
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "bins": self.bins,
+            "bands": self.bands,
+            "band_bins": self.band_bins,
+            "features": self.features,
+            "seed": self.seed,
+        }
+
+
+def band_power(spectrum, bands: int, band_bins: int):
+    """The power of every band: a pair of (batch, frames, bins) to (batch, frames, bands)."""
+    real, imaginary = spectrum
+    power = real * real + imaginary * imaginary
+    batch, frames = ops.shape(power)[:2]
+    edge = (bands - 1) * band_bins
+    narrow = ops.reshape(power[:, :, :edge], (batch, frames, -1, band_bins))
+    wide = ops.sum(power[:, :, edge:], axis=-1, keepdims=True)
+    return ops.concatenate([ops.sum(narrow, axis=-1), wide], axis=-1)
+
+
+def whitened(spectrum, bands: int, band_bins: int):
+    """A spectrum of frames of norm 1 over what music has on average in each band.
+
+    The published features take what is 70 dB below 1 for nothing, as all of the treble may be.
+    """
+    usual = 1.0 / np.sqrt(_usual_power(bands))
+    bins = spectrum[0].shape[-1]
+    per_bin = np.repeat(usual, [band_bins] * (bands - 1) + [bins - (bands - 1) * band_bins])
+    return tuple(part * per_bin for part in spectrum)
 
 
 def frame_norm(spectrum):
