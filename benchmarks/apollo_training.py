@@ -87,7 +87,9 @@ def benchmark(options: argparse.Namespace) -> int:
         "generator, forward": forward,
         "generator, backward": run(both_ways) - forward,
         "discriminators' step": run(lambda: trainer.discriminator_step(original, degraded)),
-        "losses and their slope": run(lambda: trainer.generator_slopes(original, degraded)),
+        "losses and their slope": run(
+            lambda: trainer.generator_slopes(degraded, original, degraded)
+        ),
         "optimizers": run(update),
     }
     for name, seconds in parts.items():

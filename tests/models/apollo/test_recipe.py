@@ -12,7 +12,7 @@ from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import UsageError
 from tfrestore.models import Apollo, MultiResolutionSTFTDiscriminator
-from tfrestore.models.apollo.recipe import ApolloExamples, ApolloTrainer
+from tfrestore.models.apollo.recipe import SI_SNR_MARGIN, ApolloExamples, ApolloTrainer
 from tfrestore.models.apollo.restorer import ApolloRestorer
 from tfrestore.models.presets import find_preset, preset_names, read_metadata
 from tfrestore.restorer import Restorer
@@ -127,6 +127,11 @@ def generator_losses(trainer, discriminator, degraded, original):
             losses.si_snr_loss(original, restored),
             losses.log_spectral_loss(original, restored),
             losses.neurogram_similarity_loss(original, restored, NEUROGRAM_RATE),
+            tf.nn.relu(
+                SI_SNR_MARGIN
+                + losses.si_snr_loss(original, restored)
+                - losses.si_snr_loss(original, degraded)
+            ),
         )
     ]
 
@@ -152,8 +157,8 @@ def test_a_generator_step_is_the_sum_of_three_losses_by_discriminators_behind_th
 
 def test_every_loss_counts_by_its_weight():
     names = ("stft", "adversarial", "feature_matching", "si_snr", "log_spectral")
-    names += ("neurogram_similarity",)
-    weights = dict(zip(names, (0.5, 0.25, 3.0, 0.0625, 0.125, 2.0), strict=True))
+    names += ("neurogram_similarity", "si_snr_deficit")
+    weights = dict(zip(names, (0.5, 0.25, 3.0, 0.0625, 0.125, 2.0, 1.5), strict=True))
     arguments = {f"{name}_weight": weights[name] for name in names}
     trainer = train(one_device(), sample_rate=NEUROGRAM_RATE, **arguments)
     terms = generator_losses(make_trainer(), trainer.discriminator, *pairs())
@@ -165,6 +170,7 @@ def test_every_loss_counts_by_its_weight():
     assert found["si_snr_loss"] == pytest.approx(float(terms[3]), rel=1e-3)
     assert found["log_spectral_loss"] == pytest.approx(float(terms[4]), rel=1e-4)
     assert found["neurogram_similarity_loss"] == pytest.approx(float(terms[5]), rel=1e-3)
+    assert found["si_snr_deficit"] == pytest.approx(float(terms[6]), rel=1e-3) and terms[6] > 1
 
 
 def test_without_their_losses_there_are_no_discriminators():
