@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -87,7 +88,19 @@ def make_server_parser() -> argparse.ArgumentParser:
         "--tensorflow_session_parallelism",
         type=int,
         default=0,
-        help="requests that run at the same time; 0: one for each core",
+        help="requests that run at the same time; 0: two for each core",
+    )
+    running.add_argument(
+        "--tensorflow_inter_op_parallelism",
+        type=int,
+        default=0,
+        help="operations that TensorFlow runs at the same time; 0: two for each core",
+    )
+    running.add_argument(
+        "--tensorflow_intra_op_parallelism",
+        type=int,
+        default=0,
+        help="threads of one operation; 0: one for each core",
     )
     bounds = parser.add_argument_group("bounds", "Not TensorFlow Serving's.")
     bounds.add_argument(
@@ -137,7 +150,21 @@ def serve(options: argparse.Namespace) -> int:
             metrics_path = monitoring.prometheus_config.path or "/monitoring/prometheus/metrics"
     if not (options.port or options.rest_api_port):
         raise UsageError("--port and --rest_api_port are both 0: nobody could ask anything.")
+    _set_parallelism(options)
     return asyncio.run(_serve(options, config, batching, metrics_path))
+
+
+def _set_parallelism(options) -> None:
+    # TensorFlow reads these when it starts. Requests wait for one another's operations less where
+    # there are more of both than cores.
+    twice = 2 * available_cores()
+    options.tensorflow_session_parallelism = options.tensorflow_session_parallelism or twice
+    if options.tensorflow_intra_op_parallelism:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.tensorflow_intra_op_parallelism)
+    if options.tensorflow_inter_op_parallelism:
+        os.environ["TF_NUM_INTEROP_THREADS"] = str(options.tensorflow_inter_op_parallelism)
+    else:
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(twice))
 
 
 async def _serve(options, config, batching: dict | None, metrics_path: str | None) -> int:
@@ -165,8 +192,9 @@ async def _serve(options, config, batching: dict | None, metrics_path: str | Non
     if batching:
         scheduler = BatchingScheduler(**batching)
     else:
-        threads = options.tensorflow_session_parallelism or available_cores()
-        scheduler = DirectScheduler(threads, options.max_waiting_requests)
+        scheduler = DirectScheduler(
+            options.tensorflow_session_parallelism, options.max_waiting_requests
+        )
     async with contextlib.AsyncExitStack() as stack:
         # Before the models are loaded, which takes long: a port in use is told at once.
         http_socket = _listen(options) if options.rest_api_port else None

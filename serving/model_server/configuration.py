@@ -129,34 +129,44 @@ def batching_parameters(path: str | os.PathLike | None) -> dict:
         The values by name.
 
     Raises:
-        UsageError: if it cannot be read, is none, or asks for what this server lacks.
+        UsageError: if it cannot be read, is none, or makes no sense.
     """
     values = {
         "max_batch_size": 1000,
         "batch_timeout_micros": 0,
         "max_enqueued_batches": 10,
         "num_batch_threads": os.cpu_count() or 1,
+    }
+    numbers, largest = list(values), "max_batch_size"
+    values |= {
         "allowed_batch_sizes": [],
+        "pad_variable_length_inputs": False,
+        "max_execution_batch_size": None,
     }
     if path is None:
         return values
     message = read_configuration(path, BatchingParameters)
-    if message.pad_variable_length_inputs or message.enable_large_batch_splitting.value:
-        raise UsageError(
-            f"{path}: pad_variable_length_inputs and enable_large_batch_splitting are TensorFlow "
-            "Serving's alone; the signature `window` has one length."
-        )
-    for name in list(values)[:-1]:
+    for name in numbers:
         if message.HasField(name):
             values[name] = getattr(message, name).value
+    values["pad_variable_length_inputs"] = message.pad_variable_length_inputs
+    if message.enable_large_batch_splitting.value:
+        largest = "max_execution_batch_size"
+        numbers.append(largest)
+        values[largest] = message.max_execution_batch_size.value or values["max_batch_size"]
+        if values[largest] > values["max_batch_size"]:
+            raise UsageError(
+                f"{path}: {largest} is {values[largest]}; it is at most max_batch_size, "
+                f"{values['max_batch_size']}."
+            )
     sizes = values["allowed_batch_sizes"] = list(message.allowed_batch_sizes)
-    if sizes and (sorted(set(sizes)) != sizes or sizes[-1] != values["max_batch_size"]):
+    if sizes and (sorted(set(sizes)) != sizes or sizes[-1] != values[largest]):
         raise UsageError(
-            f"{path}: allowed_batch_sizes have to grow, and the last has to be max_batch_size, "
-            f"{values['max_batch_size']}."
+            f"{path}: allowed_batch_sizes have to grow, and the last has to be {largest}, "
+            f"{values[largest]}."
         )
-    least = {"batch_timeout_micros": 0}
-    for name in list(values)[:-1]:
-        if values[name] < least.get(name, 1):
-            raise UsageError(f"{path}: {name} is {values[name]}; it is at least 1.")
+    for name in numbers:
+        least = 0 if name == "batch_timeout_micros" else 1
+        if values[name] < least:
+            raise UsageError(f"{path}: {name} is {values[name]}; it is at least {least}.")
     return values

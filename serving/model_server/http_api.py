@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 import time
+import zlib
 from urllib.parse import unquote
 
 from google.protobuf import json_format
@@ -83,7 +84,8 @@ class HttpApi:
 
     async def _read(self, scope, receive) -> bytes:
         most = self._predictor.most_bytes
-        promised = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        promised = headers.get(b"content-length", b"0")
         if int(promised) > most:
             raise _BodyError(413, f"The body has {int(promised)} bytes; at most {most} are read.")
         parts, size = [], 0
@@ -101,7 +103,12 @@ class HttpApi:
             if size > most:
                 raise _BodyError(413, f"The body has more than {most} bytes.")
             if not message.get("more_body"):
-                return b"".join(parts)
+                break
+        body = b"".join(parts)
+        if body and b"gzip" in headers.get(b"content-encoding", b"").lower():
+            # A short one may become very long.
+            return await asyncio.to_thread(_unzip, body, most)
+        return body
 
     @staticmethod
     async def _until_gone(answering, receive) -> bytes:
@@ -169,6 +176,19 @@ class _BodyError(Exception):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.status = status
+
+
+def _unzip(body: bytes, most: int) -> bytes:
+    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        text = unzip.decompress(body, most + 1)
+    except zlib.error as error:
+        raise _BodyError(400, f"The body is not what gzip makes: {error}") from None
+    if len(text) > most:
+        raise _BodyError(413, f"The body has more than {most} bytes when it is decompressed.")
+    if not unzip.eof:
+        raise _BodyError(400, "The body is not what gzip makes: its end is missing.")
+    return text
 
 
 async def _in_thread_if(condition: bool, function, *arguments):

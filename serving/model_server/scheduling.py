@@ -77,11 +77,16 @@ class BatchingScheduler:
     the time window; while no thread is free, it goes on filling.
 
     Args:
-        max_batch_size: Rows of a batch.
+        max_batch_size: Rows of a request, and of a batch.
         batch_timeout_micros: The time window, microseconds.
         max_enqueued_batches: Batches that may wait, of each kind of request.
         num_batch_threads: Batches that run at the same time.
         allowed_batch_sizes: Rows that batches are filled up to; `[]` for any number.
+        pad_variable_length_inputs: Whether inputs that differ in other dimensions, too, run
+            together. Each is made as large as the largest with its own first element, and outputs
+            are as large as the model makes them of that.
+        max_execution_batch_size: Rows of a batch where requests may have more: their rows are
+            divided among batches. `None` where requests stay whole.
     """
 
     def __init__(
@@ -91,8 +96,13 @@ class BatchingScheduler:
         max_enqueued_batches: int,
         num_batch_threads: int,
         allowed_batch_sizes: list[int],
+        pad_variable_length_inputs: bool = False,
+        max_execution_batch_size: int | None = None,
     ):
-        self._max_rows = max_batch_size
+        self._max_task_rows = max_batch_size
+        self._max_rows = max_execution_batch_size or max_batch_size
+        self._divides = max_execution_batch_size is not None
+        self._pads = pad_variable_length_inputs
         self._window = batch_timeout_micros / 1e6
         self._max_batches = max_enqueued_batches
         self._sizes = allowed_batch_sizes
@@ -110,29 +120,61 @@ class BatchingScheduler:
         if len(counts) != 1:
             raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
         (rows,) = counts
-        if rows > self._max_rows:
+        if rows > self._max_task_rows:
             raise invalid(
-                f"Task size {rows} is larger than maximum input batch size {self._max_rows}"
+                f"Task size {rows} is larger than maximum input batch size {self._max_task_rows}"
             )
-        loop = asyncio.get_running_loop()
-        form = tuple((name, inputs[name].dtype, inputs[name].shape[1:]) for name in sorted(inputs))
+        form = tuple(
+            (name, value.dtype, value.ndim if self._pads else value.shape[1:])
+            for name, value in sorted(inputs.items())
+        )
         kind = (servable, signature, form, tuple(outputs))
         queue = self._queues.setdefault(kind, deque())
-        if queue and queue[-1].rows + rows > self._max_rows:
-            queue[-1].closed = True
-        if not queue or queue[-1].closed:
-            if len(queue) >= self._max_batches:
-                raise StatusError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full",
-                )
+        sizes = self._divide(rows, queue)
+        if len(queue) + len(sizes) - (sizes[0] <= self._room(queue)) > self._max_batches:
+            raise StatusError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full",
+            )
+        tasks, first = [], 0
+        for size in sizes:
+            part = {name: value[first : first + size] for name, value in inputs.items()}
+            tasks.append(self._enqueue(queue, part, size))
+            first += size
+        self._start_what_is_ready()
+        if len(tasks) == 1:
+            return await tasks[0].answer
+        results = await asyncio.gather(*(task.answer for task in tasks))
+        return {name: np.concatenate([each[name] for each in results]) for name in outputs}
+
+    def _room(self, queue: deque[_Batch]) -> int:
+        """Rows that the batch still takes which is filling."""
+        return self._max_rows - queue[-1].rows if queue and not queue[-1].closed else -1
+
+    def _divide(self, rows: int, queue: deque[_Batch]) -> list[int]:
+        """The parts of a request: what the open batch still takes, then whole batches."""
+        if not self._divides:
+            return [rows]
+        sizes, room = [], max(0, self._room(queue))
+        if room and rows:
+            sizes.append(min(room, rows))
+            rows -= sizes[0]
+        while rows > 0 or not sizes:
+            sizes.append(min(rows, self._max_rows))
+            rows -= sizes[-1]
+        return sizes
+
+    def _enqueue(self, queue: deque[_Batch], inputs: Arrays, rows: int) -> _Task:
+        loop = asyncio.get_running_loop()
+        if rows > self._room(queue):
+            if queue:
+                queue[-1].closed = True
             queue.append(_Batch(loop.time()))
             loop.call_later(self._window, self._start_what_is_ready)
         task = _Task(inputs, rows, loop.create_future())
         queue[-1].tasks.append(task)
         queue[-1].closed = queue[-1].rows == self._max_rows
-        self._start_what_is_ready()
-        return await task.answer
+        return task
 
     def _start_what_is_ready(self) -> None:
         # A timer may come a little before its time.
@@ -194,10 +236,11 @@ class BatchingScheduler:
         size = next((each for each in self._sizes if each >= rows), rows) if rows else 0
         joined = {}
         for name, value in tasks[0].inputs.items():
-            parts = [task.inputs[name] for task in tasks]
+            parts = _padded([task.inputs[name] for task in tasks])
             if size > rows:
                 # Rows that surely fit; what comes of them is thrown away.
-                parts.append(np.repeat(value[:1], size - rows, axis=0))
+                whole = next(part for part in parts if len(part))
+                parts.append(np.repeat(whole[:1], size - rows, axis=0))
             joined[name] = np.concatenate(parts) if len(parts) > 1 else value
         results = servable.run(signature, joined, outputs)
         for name, value in results.items():
@@ -213,3 +256,22 @@ class BatchingScheduler:
             divided.append({name: value[part] for name, value in results.items()})
             first = part.stop
         return divided
+
+
+def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays made equal in all dimensions but the first, each with its own first element.
+
+    Raises:
+        StatusError: if one has no element to be made larger with.
+    """
+    largest = np.max([array.shape[1:] for array in arrays], axis=0, initial=0)
+    padded = []
+    for array in arrays:
+        missing = largest - array.shape[1:]
+        if missing.any():
+            if not array.size:
+                raise invalid("Got empty tensor in batch of non-empty tensors.")
+            widths = [(0, 0), *((0, int(each)) for each in missing)]
+            array = np.pad(array, widths, constant_values=array.flat[0])
+        padded.append(array)
+    return padded

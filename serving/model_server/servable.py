@@ -41,6 +41,15 @@ class Servable:
         contents = (Path(path) / "saved_model.pb").read_bytes()
         model = saved_model_pb2.SavedModel.FromString(contents).meta_graphs[0]
         self.signatures = dict(model.signature_def)
+        # Looked up for every request, so that they are made once.
+        self._inputs = {
+            name: {
+                key: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape))
+                for key, info in sorted(signature.inputs.items())
+            }
+            for name, signature in self.signatures.items()
+        }
+        self._outputs = {name: sorted(each.outputs) for name, each in self.signatures.items()}
         # The functions need what the loaded object holds, their variables.
         self._loaded = tf.saved_model.load(str(path))
         self._functions = dict(self._loaded.signatures)
@@ -65,8 +74,7 @@ class Servable:
         name = signature or _DEFAULT_SIGNATURE
         if name not in self._functions:
             raise invalid(f'Serving signature name: "{name}" not found in signature def')
-        inputs = self.signatures[name].inputs
-        return {each: tf.as_dtype(inputs[each].dtype) for each in sorted(inputs)}
+        return {key: dtype for key, (dtype, _) in self._inputs[name].items()}
 
     def check(
         self, signature: str, inputs: Mapping[str, np.ndarray], output_filter: list[str]
@@ -84,9 +92,7 @@ class Servable:
             raise StatusError(
                 Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
             )
-        expected, offered = (
-            sorted(each) for each in (self.signatures[name].inputs, self.signatures[name].outputs)
-        )
+        expected, offered = self._inputs[name], self._outputs[name]
         if len(inputs) != len(expected):
             extra, missing = set(inputs) - set(expected), set(expected) - set(inputs)
             raise invalid(
@@ -101,7 +107,7 @@ class Servable:
                     f"input tensor alias not found in signature: {key}. Inputs expected to be in "
                     f"the set {{{','.join(expected)}}}."
                 )
-            self._check_input(position, key, inputs[key], self.signatures[name].inputs[key])
+            self._check_input(position, key, inputs[key], *expected[key])
         for key in output_filter:
             if key not in offered:
                 raise invalid(
@@ -114,13 +120,13 @@ class Servable:
         return name, output_filter or offered
 
     @staticmethod
-    def _check_input(position: int, key: str, value: np.ndarray, expected) -> None:
-        dtype = tf.as_dtype(expected.dtype)
+    def _check_input(
+        position: int, key: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorShape
+    ) -> None:
         given = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
         if given != dtype:
             names = [_NAMES.get(each.name, each.name) for each in (dtype, given)]
             raise invalid(f"Expects arg[{position}] to be {names[0]} but {names[1]} is provided")
-        shape = tf.TensorShape(expected.tensor_shape)
         if not shape.is_compatible_with(value.shape):
             raise invalid(
                 f"The input {key} has the shape {list(value.shape)}, which is not compatible with "

@@ -136,7 +136,7 @@ class InProcess:
         predictor = Predictor(self.repository, scheduler, Metrics(), MOST_BYTES)
         self.app = HttpApi(predictor, 20, "/monitoring/prometheus/metrics")
 
-    def request(self, method, path, body=b"", messages=None):
+    def request(self, method, path, body=b"", messages=None, headers=()):
         """Sends a request; `messages` are what comes in place of a body."""
         incoming = messages or [{"type": "http.request", "body": body, "more_body": False}]
         incoming = iter(incoming)
@@ -156,7 +156,7 @@ class InProcess:
             "method": method,
             "path": raw.decode("latin-1"),
             "raw_path": raw,
-            "headers": [(b"content-length", str(len(body)).encode())],
+            "headers": [(b"content-length", str(len(body)).encode()), *headers],
         }
         self.loop.run_until_complete(self.app(scope, receive, send))
         if not sent:

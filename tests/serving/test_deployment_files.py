@@ -96,7 +96,15 @@ def test_kubernetes_starts_probes_and_limits_the_same_server():
         ("max_batch_size { value: 2 } allowed_batch_sizes: [2, 2]", "have to grow"),
         ("max_batch_size { value: 0 }", "max_batch_size is 0"),
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros is -1"),
-        ("pad_variable_length_inputs: true", "TensorFlow Serving's alone"),
+        (
+            "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 2000 }",
+            "max_execution_batch_size is 2000; it is at most max_batch_size, 1000",
+        ),
+        (
+            "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 } "
+            "allowed_batch_sizes: 4",
+            "the last has to be max_execution_batch_size, 8",
+        ),
         ("max_batch_sise { value: 8 }", "not the text of a BatchingParameters.*max_batch_sise"),
     ],
 )
@@ -105,6 +113,20 @@ def test_parameters_that_make_no_sense_are_refused_in_a_sentence(tmp_path, text,
     file.write_text(text)
     with pytest.raises(UsageError, match=said):
         batching_parameters(file)
+
+
+def test_padding_and_splitting_are_read(tmp_path):
+    file = tmp_path / "batching.txt"
+    file.write_text(
+        "pad_variable_length_inputs: true enable_large_batch_splitting { value: true } "
+        "max_batch_size { value: 64 } max_execution_batch_size { value: 8 } "
+        "allowed_batch_sizes: [4, 8]"
+    )
+    values = batching_parameters(file)
+    assert values["pad_variable_length_inputs"]
+    assert (values["max_batch_size"], values["max_execution_batch_size"]) == (64, 8)
+    file.write_text("enable_large_batch_splitting { value: true } max_batch_size { value: 64 }")
+    assert batching_parameters(file)["max_execution_batch_size"] == 64
 
 
 def test_what_is_not_said_has_tensorflow_servings_defaults(tmp_path):

@@ -1,6 +1,7 @@
 """What TensorFlow Serving's documented REST API asks for, on a model of every kind of tensor."""
 
 import base64
+import gzip
 import json
 
 import numpy as np
@@ -236,6 +237,20 @@ def test_a_client_that_leaves_gets_no_answer_and_one_that_sends_too_much_an_erro
         api.request("POST", PREDICT, messages=[much] * 5), 413
     )
     assert "at most 1048576" in error_of(api.request("POST", PREDICT, bytes(1 << 21)), 413)
+
+
+def post_gzip(api, body):
+    return api.request("POST", PREDICT, body, headers=[(b"content-encoding", b"gzip")])
+
+
+def test_bodies_may_come_compressed_and_what_is_no_gzip_or_becomes_too_much_is_an_error(api):
+    whole = gzip.compress(b'{"inputs": [1]}')
+    assert post_gzip(api, whole).json == {"outputs": [3.5]}
+    for wrong in (b'{"inputs": [1]}', whole[:-1], b"\x1f\x8b"):
+        assert "not what gzip makes" in error_of(post_gzip(api, wrong))
+    bomb = gzip.compress(bytes(1 << 25))
+    assert len(bomb) < 1 << 16
+    assert "when it is decompressed" in error_of(post_gzip(api, bomb), 413)
 
 
 def test_prometheus_reads_counts_and_latencies_of_models_that_exist(api):

@@ -158,3 +158,47 @@ def test_without_batching_so_many_run_and_wait_and_no_more():
     refused = [answer for answer in answers if isinstance(answer, StatusError)]
     assert len(refused) == 4 and {error.code for error in refused} == {Code.RESOURCE_EXHAUSTED}
     assert recorder.sizes == [1] * 5 and recorder.most_at_once == 2
+
+
+def test_inputs_of_other_lengths_run_together_where_each_is_padded_with_its_first_element():
+    recorder = Recorder()
+    requests = [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0, 5.0]]), np.array([[6.0], [7.0]])]
+    first, second, third = run_all(
+        batching(pad_variable_length_inputs=True, max_batch_size=8, allowed_batch_sizes=[8]),
+        recorder,
+        requests,
+    )
+    assert recorder.sizes == [8]
+    assert first["y"].tolist() == [[2, 4, 2]]
+    assert second["y"].tolist() == [[6, 8, 10]]
+    assert third["y"].tolist() == [[12, 12, 12], [14, 12, 12]]
+
+
+def test_an_input_without_an_element_is_not_padded_and_runs_alone():
+    recorder = Recorder()
+    answers = run_all(
+        batching(pad_variable_length_inputs=True), recorder, [np.zeros((1, 0)), np.ones((1, 2))]
+    )
+    assert [answer["y"].shape for answer in answers] == [(1, 0), (1, 2)]
+    assert recorder.sizes == [1, 1]
+
+
+def test_large_requests_are_divided_and_what_comes_back_is_whole():
+    recorder = Recorder()
+    scheduler = batching(max_batch_size=10, max_execution_batch_size=4, allowed_batch_sizes=[2, 4])
+    requests = [np.arange(n, dtype=float)[:, None] + 100 * n for n in (3, 6, 11)]
+    small, large, refused = run_all(scheduler, recorder, requests)
+    np.testing.assert_array_equal(small["y"], 2 * requests[0])
+    np.testing.assert_array_equal(large["y"], 2 * requests[1])
+    # The second one first fills the batch that the first one began.
+    assert recorder.sizes == [4, 4, 2]
+    assert refused.message == "Task size 11 is larger than maximum input batch size 10"
+
+
+def test_a_part_that_fails_is_the_requests_failure_and_too_many_parts_are_refused():
+    scheduler = batching(max_batch_size=12, max_execution_batch_size=4, max_enqueued_batches=2)
+    values = np.arange(8, dtype=float)[:, None]
+    good, bad, refused = run_all(scheduler, Recorder(), [values, values + 10, np.ones((12, 1))])
+    np.testing.assert_array_equal(good["y"], 2 * values)
+    assert bad.code in (Code.INVALID_ARGUMENT, Code.UNAVAILABLE)
+    assert refused.code == Code.UNAVAILABLE
