@@ -297,12 +297,29 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@given(bodies)
-@settings(deadline=None, max_examples=300)
-def test_no_json_makes_the_server_fail(api, body):
-    answer = api.predict(json.dumps(body))
-    assert answer.status in (200, 400)
+routes = st.builds(
+    "/v1/models/{}{}:{}".format,
+    st.just("toy") | st.sampled_from(["who", "%74oy", "%00"]),
+    st.sampled_from(["", "/versions/1", "/versions/9", "/labels/stable", "/labels/x"]),
+    st.just("predict") | st.sampled_from(["classify", "regress", "guess"]),
+)
+
+
+@given(bodies, st.just(PREDICT) | routes)
+@settings(deadline=None, max_examples=400)
+def test_no_json_makes_the_server_fail_on_any_route(api, body, route):
+    answer = api.predict(json.dumps(body), route)
+    assert answer.status in ((200, 400) if route == PREDICT else (200, 400, 404))
     assert set(answer.json) <= {"error", "predictions", "outputs"}
+
+
+@given(bodies, st.integers(0, 40), st.binary(max_size=4))
+@settings(deadline=None, max_examples=100)
+def test_no_compressed_body_makes_the_server_fail(api, body, place, instead):
+    whole = gzip.compress(json.dumps(body).encode(), mtime=0)
+    damaged = whole[:place] + instead + whole[place + len(instead) :]
+    assert post_gzip(api, whole).status in (200, 400)
+    assert post_gzip(api, damaged).status in (200, 400, 413)
 
 
 @given(st.binary(max_size=100), st.sampled_from([b"", b'{"inputs":', b'{"instances": [']))
