@@ -48,6 +48,9 @@ logger = logging.getLogger("tfrestore.tuning")
 #: KerasTuner's project directory in the folder of a search, and the run in a trial's folder.
 TRIALS, RUN = "trials", "run"
 
+#: TensorBoard's files in a run: curves in folders below, and the trial's values, which are ours.
+LOGS = "logs"
+
 # Seconds between two questions of a worker that is told to wait.
 _IDLE_SECONDS = 0.5
 
@@ -186,7 +189,7 @@ class TrainingTuner(BaseTuner):
             ruler = self.request.score
             scores[ruler.ruler] = ruler.of(folder / RUN, self.request.catalogue)
         seconds = round(time.monotonic() - began, 2)
-        write_hparams(folder / RUN / "logs", trial, scores)
+        write_hparams(folder / RUN / LOGS, trial, scores)
         return {**scores, "parameters": parameters, "seconds": seconds}
 
     def _best_scores(self, history: Path, run: TrainingRun) -> dict[str, float]:
@@ -214,14 +217,11 @@ class TrainingTuner(BaseTuner):
         }
 
     def _continue(self, trial: Trial, folder: Path) -> None:
-        """Gives a trial the run it goes on with, whole or not at all."""
+        """Gives a trial the run it goes on with."""
         past = trial.hyperparameters.values.get(_CONTINUED)
         if past is None or (folder / RUN).exists():
             return
-        beside = folder / f".{RUN}.partial"
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(Path(self.get_trial_dir(past)) / RUN, beside)
-        os.replace(beside, folder / RUN)
+        copy_run(Path(self.get_trial_dir(past)), folder)
 
     def on_trial_end(self, trial: Trial) -> None:
         """Tells the oracle how it ended."""
@@ -229,6 +229,23 @@ class TrainingTuner(BaseTuner):
 
     def save(self) -> None:
         """The oracle saves itself with every change; there is nothing else to keep."""
+
+
+def copy_run(past: Path, folder: Path) -> None:
+    """Copies a trial's run into another trial's folder, whole or not at all.
+
+    Its curves are the new trial's too, but not what it told TensorBoard of its own values.
+
+    Args:
+        past: Folder of the trial that is gone on with.
+        folder: Of the new trial.
+    """
+    beside = folder / f".{RUN}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(past / RUN, beside)
+    for told in (beside / LOGS).glob("events.*"):
+        told.unlink()
+    os.replace(beside, folder / RUN)
 
 
 @contextlib.contextmanager
