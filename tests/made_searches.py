@@ -93,7 +93,8 @@ class MadeSearch:
             rows.append({"epoch": epoch, "step": epoch * STEPS_PER_EPOCH, "val_psnr": value})
             if not failure:
                 self.oracle.update_trial(trial.trial_id, {"val_psnr": value}, step=epoch)
-        with open(folder / "history.csv", "w", newline="") as file:
+        (folder / "run").mkdir()
+        with open(folder / "run" / "history.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)

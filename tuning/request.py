@@ -15,10 +15,10 @@ from tfrestore.errors import UsageError
 from tfrestore.models.presets import Preset, find_preset, write_text
 from tfrestore.training.configuration import SECTIONS, resolve
 from tfrestore.version import __version__
+from tfrestore.yaml_files import read_yaml
+from tuning.layout import REQUEST_FILE
 from tuning.objectives import RecordingsScore
 from tuning.space import Space
-
-REQUEST_FILE = "search.yaml"
 
 #: What a later call may not change, in the order in which a difference is told.
 _FIXED = ("family", "preset", "data", "objective", "tuner", "space", "base", "score", "seed")
@@ -143,8 +143,4 @@ def read_request(folder: Path) -> SearchRequest | None:
                 f"{folder}: this holds something else than a search; choose another --out."
             )
         return None
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: cannot be read ({' '.join(str(error).split())}).") from None
-    return SearchRequest.from_data(content, str(file))
+    return SearchRequest.from_data(read_yaml(file), str(file))

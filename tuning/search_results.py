@@ -1,10 +1,10 @@
 """What a search has left in its folder so far, read for the report.
 
 A folder of `tuning.search` holds search.yaml (what was asked for) and trials, KerasTuner's project
-directory. Each trial has `trial_ID/trial.json`, which KerasTuner's own `Trial` reads, config.yaml
-(the whole training configuration) and history.csv (the loop's scores by epoch); the last two lie in
-the trial's folder or in `run` below it. Nothing is written or locked here, so that a search may go
-on meanwhile. A trial whose file cannot be read is a trial with a reason.
+directory. Each trial has in its folder trial.json, which KerasTuner's own `Trial` reads,
+config.yaml (the whole training configuration) and run/history.csv (the loop's scores by epoch).
+Nothing is written or locked here, so that a search may go on meanwhile. A trial whose file cannot
+be read is a trial with a reason.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ from tfrestore.errors import InputError, UsageError
 from tfrestore.models.presets import TRAINING_FILE
 from tfrestore.training.configuration import read_config
 from tfrestore.yaml_files import read_yaml
-
-SEARCH_FILE = "search.yaml"
-TRIALS_FOLDER = "trials"
-RUN_FOLDER = "run"
-HISTORY_FILE = "history.csv"
+from tuning.layout import HISTORY_FILE, REQUEST_FILE, RUN, TRIALS
 
 COMPLETED, RUNNING, FAILED, SKIPPED, DAMAGED = (
     "completed",
@@ -93,7 +89,7 @@ class TrialResult:
     @property
     def config_file(self) -> Path:
         """Where its training configuration is, or would be."""
-        return _file_of(self.folder, TRAINING_FILE)
+        return self.folder / TRAINING_FILE
 
 
 @dataclass(frozen=True)
@@ -235,10 +231,10 @@ def read_search(folder: Path) -> SearchResults:
     Raises:
         UsageError: if there is no search, or its search.yaml is damaged.
     """
-    file = folder / SEARCH_FILE
+    file = folder / REQUEST_FILE
     if not file.is_file():
         raise UsageError(
-            f"{folder}: there is no search here ({SEARCH_FILE} is missing); give the folder that "
+            f"{folder}: there is no search here ({REQUEST_FILE} is missing); give the folder that "
             "was named with tuning.search --out."
         )
     notes = read_yaml(file)
@@ -266,7 +262,7 @@ def read_search(folder: Path) -> SearchResults:
         data=notes["data"],
         trials=(),
     )
-    folders = sorted((folder / TRIALS_FOLDER).glob("trial_*"))
+    folders = sorted((folder / TRIALS).glob("trial_*"))
     trials = [read_trial(each, results.objective) for each in folders if each.is_dir()]
     return replace(results, trials=tuple(_numbered(trials)))
 
@@ -342,7 +338,7 @@ def _with_steps(
     trial: TrialResult, objective: str, observed: Sequence[tuple[int, float]]
 ) -> TrialResult:
     """The trial with its numbers of steps and its curve, which KerasTuner may count in epochs."""
-    history = _read_history(_file_of(trial.folder, HISTORY_FILE))
+    history = _read_history(trial.folder / RUN / HISTORY_FILE)
     made = int(history[-1]["step"]) if history else None
     steps = _steps_of_config(trial.config_file, history) or made
     curve = [(row["step"], row[objective]) for row in history if objective in row]
@@ -404,12 +400,6 @@ def _number(text) -> float | None:
         return float(text)
     except (TypeError, ValueError):
         return None
-
-
-def _file_of(folder: Path, name: str) -> Path:
-    """A file of the training's, which lies in the trial's folder or in `run` below it."""
-    below = folder / RUN_FOLDER / name
-    return below if below.is_file() and not (folder / name).is_file() else folder / name
 
 
 def _numbered(trials: list[TrialResult]) -> list[TrialResult]:

@@ -22,6 +22,7 @@ import yaml
 from tfrestore.errors import UsageError
 from tfrestore.models.presets import Preset
 from tfrestore.training.configuration import find_key, resolve
+from tfrestore.yaml_files import read_yaml
 
 #: Sections whose keys may vary, and the keys of `training` that may. All others decide what a model
 #: is validated on or for how long it is trained: trials that differ in them cannot be compared.
@@ -194,13 +195,7 @@ def _built_in(preset: Preset) -> tuple[str, str]:
 
 
 def _read(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check --space.") from None
-    # Besides YAMLError, text that is no UTF-8, dates that do not exist, nesting without end.
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+    content = read_yaml(path, "--space")
     if content is None:
         content = {}
     if not isinstance(content, dict):

@@ -39,17 +39,12 @@ from tfrestore.training.loop import TrainingRun
 from tfrestore.training.run_folder import write_config
 from tuning.hparams import write_hparams
 from tuning.hypermodel import PresetHyperModel
+from tuning.layout import HISTORY_FILE, LOGS, RUN, TRIALS
 from tuning.limits import Limits, TooLargeError
 from tuning.objectives import RecordingsScore
 from tuning.oracles import MESSAGE_FILE, SearchOracle
 
 logger = logging.getLogger("tfrestore.tuning")
-
-#: KerasTuner's project directory in the folder of a search, and the run in a trial's folder.
-TRIALS, RUN = "trials", "run"
-
-#: TensorBoard's files in a run: curves in folders below, and the trial's values, which are ours.
-LOGS = "logs"
 
 # Seconds between two questions of a worker that is told to wait.
 _IDLE_SECONDS = 0.5
@@ -184,7 +179,7 @@ class TrainingTuner(BaseTuner):
         began = time.monotonic()
         with _own_bars(self.bars):
             run.run(self.bars, self._check_time)
-        scores = self._best_scores(folder / RUN / "history.csv", run)
+        scores = self._best_scores(folder / RUN / HISTORY_FILE, run)
         if self.request.score is not None:
             ruler = self.request.score
             scores[ruler.ruler] = ruler.of(folder / RUN, self.request.catalogue)

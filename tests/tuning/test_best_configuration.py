@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import pytest
 import yaml
@@ -75,6 +76,7 @@ def test_training_by_it_gives_the_trials_validation_figure(tmp_path, music_folde
     options = [word for change in changes for word in ("--set", change)]
     data = ["--preset", "unet_tiny", "--data", str(music_folder), "--batch-size", "4"]
     assert train([*data, *options, "--steps", "4", "--out", f"{folder}/run"]) == 0
+    shutil.copy(folder / "run" / "config.yaml", folder)
     with open(folder / "run" / "history.csv", newline="") as file:
         scores = {int(row["step"]): float(row["val_psnr"]) for row in csv.DictReader(file)}
     for epoch, score in enumerate(scores.values(), start=1):

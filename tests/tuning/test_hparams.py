@@ -15,8 +15,9 @@ from tfrestore.models.presets import find_preset
 from tfrestore.training.configuration import resolve
 from tfrestore.training.journal import Journal
 from tuning.hparams import write_experiment, write_hparams
+from tuning.layout import LOGS, RUN
 from tuning.space import Space
-from tuning.tuner import LOGS, RUN, copy_run
+from tuning.tuner import copy_run
 
 
 def read(folder):

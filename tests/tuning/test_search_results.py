@@ -115,7 +115,7 @@ def test_a_damaged_first_trial_is_no_baseline(copy):
 
 
 def test_a_trial_without_its_run_has_its_score_and_no_steps(copy):
-    for name in ("history.csv", "config.yaml"):
+    for name in ("run/history.csv", "config.yaml"):
         (copy / "trials" / "trial_0000" / name).unlink()
     trial = read_search(copy).trials[0]
     assert trial.is_completed and trial.score == full_score(trial.values) - 4 / 3
@@ -126,10 +126,7 @@ def test_epochs_are_steps_by_the_history(copy):
     folder = copy / "trials" / "trial_0000"
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["training"] |= {"steps": None, "steps_per_epoch": None, "epochs": 5}
-    (folder / "run").mkdir()
-    (folder / "config.yaml").unlink()
-    (folder / "run" / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "history.csv").rename(folder / "run" / "history.csv")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     trial = read_search(copy).trials[0]
     # Training ended early, for want of patience.
     assert (trial.steps, trial.steps_made, len(trial.curve)) == (500, 300, 3)
