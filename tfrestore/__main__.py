@@ -15,7 +15,8 @@ COMMANDS = {
     "export": "write a model as a SavedModel for TensorFlow Serving",
     "convert": "turn a published PyTorch checkpoint into a preset folder, or back",
     "degrade": "damage a recording on purpose, to try a model on",
-    "presets": "list the built-in presets",
+    "presets": "list the built-in presets: size, purpose, licence, scores",
+    "ship": "turn a trained run and its evaluation into a preset with a model card",
     "demo": "train, evaluate, export and restore with a tiny model, all in one",
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import yaml
 from tfrestore.checkpoints import open_checkpoint, write_checkpoint
 from tfrestore.errors import InputError, UsageError
 from tfrestore.models import presets
+from tfrestore.output_files import complete_folder
 from tfrestore.restorer import Restorer
 
 #: Endings of the files that are written.
@@ -76,7 +75,7 @@ def convert_to_preset(
         tables = {name: table.read() for name, table in weights.tables.items()}
     preset = presets.find_preset(family)
     restorer = preset.make("restorer", network, sample_rate=weights.sample_rate)
-    with _complete_folder(target) as beside:
+    with complete_folder(target) as beside:
         if tables:
             write_checkpoint(beside / TABLES_FILE, tables)
         presets.write_text(beside / presets.TRAINING_FILE, _training(preset, weights))
@@ -145,24 +144,6 @@ def _naming(source: Path) -> Iterator[None]:
         message = str(error) if str(error).isprintable() else ascii(str(error))
         name = "" if message.startswith(str(source)) else f"{source}: "
         raise type(error)(f"{name}{message}") from None
-
-
-@contextmanager
-def _complete_folder(target: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `target` at the end, or vanishes."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-        try:
-            yield beside
-            os.chmod(beside, 0o755)
-            os.replace(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        raise InputError(
-            f"{target}: cannot be written ({error.strerror}); free space, or choose another --out."
-        ) from None
 
 
 def _training(preset: presets.Preset, weights) -> str:

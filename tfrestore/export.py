@@ -34,9 +34,12 @@ def export(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
     from tfrestore.exporting import export_restorer
     from tfrestore.model_card import read_signatures
+    from tfrestore.models.presets import find_preset
     from tfrestore.restorer import Restorer
 
-    folder = export_restorer(Restorer.from_preset(options.model), options.out, options.version)
+    restorer = Restorer.from_preset(options.model)
+    metadata = find_preset(options.model).metadata
+    folder = export_restorer(restorer, options.out, options.version, metadata)
     print(folder)
     for name, signature in read_signatures(folder).items():
         inputs, outputs = (_forms(signature[way]) for way in ("inputs", "outputs"))

@@ -18,7 +18,10 @@ from tfrestore.warm_up import write_warm_up_requests
 
 
 def export_restorer(
-    restorer: Restorer, repository: str | os.PathLike, version: int | None = None
+    restorer: Restorer,
+    repository: str | os.PathLike,
+    version: int | None = None,
+    metadata: dict | None = None,
 ) -> Path:
     """Writes `repository/VERSION/`, complete or not at all.
 
@@ -31,6 +34,7 @@ def export_restorer(
         restorer: what to export.
         repository: the model's folder in TensorFlow Serving's layout, `models/NAME`.
         version: positive integer; by default the next one that is free.
+        metadata: of the preset that it is, for the model card.
 
     Returns:
         The folder that was written.
@@ -70,7 +74,7 @@ def export_restorer(
         # A server takes no gradients, and those of some layers are compiled functions.
         without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         archive.write_out(str(beside), options=without_gradients, verbose=False)
-        signatures = write_model_card(restorer, beside)
+        signatures = write_model_card(restorer, beside, metadata)
         write_warm_up_requests(restorer, beside, repository.absolute().name, signatures)
         os.chmod(beside, 0o755)
         os.replace(beside, target)

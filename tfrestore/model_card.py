@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrestore.audio.tf_wav import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, MOST_CHANNELS
+from tfrestore.preset_card import training_sections
 from tfrestore.served_functions import MOST_SAMPLES, properties
 from tfrestore.version import __version__
 
@@ -89,12 +90,16 @@ def _tensors(infos) -> dict[str, dict]:
     }
 
 
-def write_model_card(restorer, folder: str | os.PathLike) -> dict[str, dict]:
+def write_model_card(
+    restorer, folder: str | os.PathLike, metadata: dict | None = None
+) -> dict[str, dict]:
     """Writes `MODEL_CARD.md` and `assets.extra/signatures.json` into a SavedModel's folder.
 
     Args:
         restorer: The `Restorer` that was exported.
         folder: The version's folder.
+        metadata: Of the preset that was exported; what it says of training and scores becomes part
+            of the card.
 
     Returns:
         The signatures: those of `read_signatures` with `"description"` and units.
@@ -125,11 +130,11 @@ def write_model_card(restorer, folder: str | os.PathLike) -> dict[str, dict]:
     (folder / EXTRA_ASSETS / "signatures.json").write_text(
         json.dumps({**facts, "signatures": signatures}, indent=2) + "\n", "utf-8"
     )
-    (folder / "MODEL_CARD.md").write_text(_card(facts, signatures), "utf-8")
+    (folder / "MODEL_CARD.md").write_text(_card(facts, signatures, metadata or {}), "utf-8")
     return signatures
 
 
-def _card(facts: dict, signatures: dict[str, dict]) -> str:
+def _card(facts: dict, signatures: dict[str, dict], metadata: dict) -> str:
     lines = [
         f"# {facts['restorer']}: a model that restores music",
         "",
@@ -160,6 +165,9 @@ def _card(facts: dict, signatures: dict[str, dict]) -> str:
         "minus input. `wav_bytes` resamples inside the graph, with the response of soxr's VHQ "
         "filter within 0.002: on music the two differ by -68 dB or less.",
     ]
+    trained = list(training_sections(metadata))
+    if trained:
+        lines += ["", f"## The preset {metadata['preset']}", "", *trained]
     return "\n".join(lines) + "\n"
 
 

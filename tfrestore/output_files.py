@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrestore.errors import AudioFileError, UsageError
+from tfrestore.errors import AudioFileError, InputError, UsageError
 
 if TYPE_CHECKING:
     from tfrestore.audio.files import AudioInfo
@@ -64,4 +68,32 @@ def make_folder(folder: str | os.PathLike) -> None:
     except OSError as error:
         raise AudioFileError(
             f"{folder}: this folder cannot be made ({error.strerror}); choose another with -o."
+        ) from None
+
+
+@contextmanager
+def complete_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """A folder to write into that becomes `target` at the end, or vanishes.
+
+    Args:
+        target: The folder; must not exist, or be empty.
+        replace: Whether one that is not empty is removed for it.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        try:
+            yield beside
+            os.chmod(beside, 0o755)
+            if replace:
+                shutil.rmtree(target, ignore_errors=True)
+            os.replace(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"{target}: cannot be written ({error.strerror}); free space, or choose another --out."
         ) from None

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from tfrestore.audio.framing import ChunkPlan, process_in_chunks
+from tfrestore.audio.high_pass import high_passed
 from tfrestore.candidates import (
     DEFAULT_CANDIDATE,
     DEFAULT_SEED,
@@ -144,6 +145,8 @@ class RecordingRestorer:
         seed: int | None = None,
         candidate: int | None = None,
         noise=None,
+        strength: float = 1.0,
+        keep_below: float | None = None,
     ) -> np.ndarray:
         """Restores a whole recording.
 
@@ -158,6 +161,10 @@ class RecordingRestorer:
             candidate: int, 1 or more. Number of the version. Defaults to `1`.
             noise: float array `(noise_size,)`. The version's noise vector itself, in place of
                 `seed` and `candidate`.
+            strength: float, 0 to 1. How much of the restoration is mixed in: 0 gives the recording
+                back. Defaults to `1.0`.
+            keep_below: float. Hz below which the recording stays as it is. Defaults to `None`, for
+                no such.
 
         Returns:
             float32 array of the waveform's shape.
@@ -165,7 +172,8 @@ class RecordingRestorer:
         Raises:
             ValueError: if the waveform has another rank or dtype, or samples that are not finite.
             UsageError: if gaps are given to a model that fills none, or are no stretches; if a
-                version is chosen of a model that makes one only, or there is none such.
+                version is chosen of a model that makes one only, or there is none such; if
+                `strength` or `keep_below` is out of range.
             RestorationAborted: if `progress` returned `False`.
         """
         waveform = np.asarray(waveform)
@@ -193,6 +201,8 @@ class RecordingRestorer:
             gaps=gaps,
             progress=progress,
             noise=self.choose_noise(seed, candidate, noise),
+            strength=strength,
+            keep_below=keep_below,
         )
         return np.concatenate([channels[:, :0], *blocks], axis=1).reshape(waveform.shape)
 
@@ -207,6 +217,8 @@ class RecordingRestorer:
         seed: int | None = None,
         candidate: int | None = None,
         noise=None,
+        strength: float = 1.0,
+        keep_below: float | None = None,
     ) -> None:
         """Restores a file of sound into another of the same channels and duration.
 
@@ -224,11 +236,13 @@ class RecordingRestorer:
             seed: Which versions a stochastic model makes; see `restore`.
             candidate: Number of the version.
             noise: The version's noise vector itself.
+            strength: How much of the restoration is mixed in, 0 to 1; see `restore`.
+            keep_below: Hz below which the recording stays as it is.
 
         Raises:
             AudioFileError: if the source cannot be read or the target cannot be written.
-            UsageError: if the target is the source, its format cannot hold the sound, or the gaps
-                or the choice of a version cannot be used.
+            UsageError: if the target is the source, its format cannot hold the sound, or the gaps,
+                the choice of a version, `strength` or `keep_below` cannot be used.
             RestorationAborted: if `progress` returned `False`.
         """
         # Here and not above: importing the package's classes must not load an audio library.
@@ -255,6 +269,8 @@ class RecordingRestorer:
                     gaps=gaps,
                     progress=progress,
                     noise=noise,
+                    strength=strength,
+                    keep_below=keep_below,
                 ):
                     writer.write(block)
         if writer.clipped_samples:
@@ -274,6 +290,8 @@ class RecordingRestorer:
         gaps: Stretches | None = None,
         progress: Progress | None = None,
         noise: np.ndarray | None = None,
+        strength: float = 1.0,
+        keep_below: float | None = None,
     ) -> Iterator[np.ndarray]:
         """Restores a recording that comes in blocks, each `(channels, n)` with any `n`.
 
@@ -283,6 +301,10 @@ class RecordingRestorer:
         """
         noise = self.choose_noise(noise=noise)
         gaps = self._check_gaps(gaps)
+        if not 0 <= strength <= 1:
+            raise UsageError(f"a strength of {strength} cannot be mixed: give 0 to 1.")
+        if keep_below is not None and not keep_below > 0:
+            raise UsageError(f"{keep_below} Hz: what is to be kept is below more than 0 Hz.")
         waiting: deque[np.ndarray] = deque()
         corrections = self._corrections(
             _remember(_silenced(blocks, gaps, sample_rate), waiting),
@@ -291,12 +313,14 @@ class RecordingRestorer:
             gaps,
             noise,
         )
+        if keep_below is not None:
+            corrections = high_passed(corrections, keep_below, sample_rate, channels)
         finished = 0
         for correction in corrections:
             original = _take(waiting, correction.shape[1], channels)
             # A resampled correction may be longer than the recording by less than one sample.
             correction = correction[:, : original.shape[1]]
-            yield original + correction
+            yield original + np.float32(strength) * correction
             finished += correction.shape[1]
             # The end is told when it is reached: files hold fewer or more samples than promised.
             if finished < samples:

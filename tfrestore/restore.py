@@ -19,13 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.candidates import DEFAULT_SEED, checked_noise, read_noise
+from tfrestore.candidates import DEFAULT_SEED, read_noise
 from tfrestore.command_line import make_parser, positive_integer, run_command, seed
 from tfrestore.errors import InputError, UsageError
 from tfrestore.output_files import check_not_the_source, make_folder
+from tfrestore.restoration_models import NamedModel, PresetModels
 from tfrestore.stream_restoration import add_stream_options, check_stream_options, restore_stream
 
 EXAMPLES = """\
+  tfrestore restore old.mp3
   tfrestore restore old.flac --preset runs/first
   tfrestore restore album/ 'tapes/*.wav' --preset runs/first -o restored/ --format flac
   tfrestore restore take.wav --preset runs/first --gap 12.30-12.34 --gap 15.0-15.02
@@ -69,6 +71,9 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
         "lies next to each file as NAME.restored.wav, with the same channels, length and, without\n"
         "--output-rate, sample rate.\n"
+        "Without --preset each file is looked at: how it was encoded, where its spectrum ends,\n"
+        "its gaps. The shipped preset that improved such music is used, and a line says what was\n"
+        "found and chosen. Where there is nothing to restore nothing is written: no failure.\n"
         "The paths of the results are printed, one per line; with --candidates, a tab and the\n"
         "options that make that version again follow. A file that cannot be restored does\n"
         "not stop the others; the exit code is then 1, and 2 where the command was misused.",
@@ -81,9 +86,9 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "--preset",
         "--model",
         dest="preset",
-        required=True,
-        metavar="FOLDER",
-        help="the model: the folder that train wrote with --out",
+        metavar="NAME",
+        help="the model: a preset that is shipped with weights (tfrestore presets lists them), the "
+        "folder that train wrote with --out, or hf://USER/NAME; by default what each file needs",
     )
     parser.add_argument(
         "--chunk-seconds",
@@ -132,6 +137,13 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="sample rate of the output; by default the input's, beyond half of which nothing can "
         "be written: MP3s of few kbit/s often have a low one",
+    )
+    parser.add_argument(
+        "--strength",
+        type=share,
+        default=1.0,
+        metavar="SHARE",
+        help="how much of the restoration is mixed in, 0 to 1",
     )
     parser.add_argument(
         "--gap",
@@ -187,6 +199,17 @@ def parse_gap(text: str) -> tuple[float, float]:
     if not 0 <= start < stop < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: the stop has to come after the start")
     return start, stop
+
+
+def share(text: str) -> float:
+    """The type of `--strength`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
 
 
 def chunk_seconds(text: str) -> float:
@@ -341,22 +364,13 @@ def _check_format(target: Path, options: argparse.Namespace) -> None:
 
 def restore(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
-    from tfrestore.models.presets import find_preset
-
     check_stream_options(options)
     jobs = [] if options.stream else plan_jobs(options)
-    # A mistyped name, of the model here and of a file below, is told before TensorFlow is loaded.
-    find_preset(options.preset)
     noise = _read_noise(options)
-
-    def load():
-        restorer = _load_restorer(options)
-        check_choices(options, noise, restorer, f"the model in {options.preset}")
-        return restorer
-
+    models = PresetModels(options, noise)
     if options.stream:
-        return restore_stream(options, load, noise)
-    return run_jobs(jobs, options, load, noise)
+        return restore_stream(options, models.named, noise)
+    return run_jobs(jobs, options, models, noise)
 
 
 def restore_files(options: argparse.Namespace, load, model: str) -> int:
@@ -369,38 +383,45 @@ def restore_files(options: argparse.Namespace, load, model: str) -> int:
     """
     jobs = plan_jobs(options)
     noise = _read_noise(options)
-
-    def load_checked():
-        restorer = load()
-        check_choices(options, noise, restorer, model)
-        return restorer
-
-    return run_jobs(jobs, options, load_checked, noise)
+    return run_jobs(jobs, options, NamedModel(load, options, noise, model), noise)
 
 
-def run_jobs(jobs: list[Job], options: argparse.Namespace, load, noise) -> int:
-    """Restores files, with progress bars; returns the command's exit code."""
+def run_jobs(
+    jobs: list[Job], options: argparse.Namespace, models: NamedModel | PresetModels, noise
+) -> int:
+    """Restores files, with progress bars.
+
+    Args:
+        jobs: What to make.
+        options: Those of `add_restore_arguments`.
+        models: What to restore each file with.
+        noise: The noise vector that was given, or `None`.
+
+    Returns:
+        The command's exit code.
+    """
     from tfrestore.progress import print_result, progress_bars
 
-    restorer, failed, finished = None, [], 0
+    failed, finished = [], 0
     with progress_bars() as bars:
         overall = bars.add_task("files", total=len(jobs), note="", visible=len(jobs) > 1)
         for source in dict.fromkeys(job.source for job in jobs):
-            versions, missing = [job for job in jobs if job.source == source], []
-            with _noting_failure(source, failed):
+            versions = [job for job in jobs if job.source == source]
+            missing, choice, restorer = [], None, None
+            with _noting_failure(source, failed), _task(bars, f"looking at {source.name}"):
                 missing = _missing(versions, options.overwrite)
-            if missing and restorer is None:
-                loading = bars.add_task("loading the model", total=None, note="")
-                restorer = load()
-                bars.remove_task(loading)
+                choice = models.choose(source) if missing else None
+            if choice:
+                with _task(bars, "loading the model"):
+                    restorer = models.load(choice)
             with _noting_failure(source, failed):
-                if missing and options.output_rate is None:
+                if restorer and options.output_rate is None:
                     _tell_low_rate(source, restorer.sample_rate)
-                for job in missing:
+                for job in missing if restorer else []:
                     bars.update(overall, completed=finished + versions.index(job))
-                    _restore_version(job, restorer, options, noise, bars)
+                    _restore_version(job, restorer, choice.keep_below, options, noise, bars)
                     print_result(bars, f"{job.target}{_recipe(job, options)}")
-                if options.pictures and source not in failed:
+                if options.pictures and source not in failed and (restorer or not missing):
                     for path in _draw(versions, options.overwrite):
                         print_result(bars, str(path))
             finished += len(versions)
@@ -410,6 +431,16 @@ def run_jobs(jobs: list[Job], options: argparse.Namespace, load, noise) -> int:
         names = ", ".join(map(str, failed))
         print(f"tfrestore restore: {len(failed)} of {files} files failed: {names}", file=sys.stderr)
     return 1 if failed else 0
+
+
+@contextmanager
+def _task(bars, name: str) -> Iterator[None]:
+    """Shows a piece of work whose length is not known."""
+    task = bars.add_task(name, total=None, note="")
+    try:
+        yield
+    finally:
+        bars.remove_task(task)
 
 
 @contextmanager
@@ -458,7 +489,7 @@ def _tell_low_rate(source: Path, model_rate: int) -> None:
         )
 
 
-def _restore_version(job: Job, restorer, options: argparse.Namespace, noise, bars) -> None:
+def _restore_version(job: Job, restorer, keep_below, options, noise, bars) -> None:
     bar = bars.add_task(
         job.source.name if job.candidate is None else job.target.name, total=100, note="%"
     )
@@ -474,6 +505,8 @@ def _restore_version(job: Job, restorer, options: argparse.Namespace, noise, bar
             seed=options.seed,
             candidate=job.candidate,
             noise=noise,
+            strength=options.strength,
+            keep_below=keep_below,
         )
     finally:
         bars.remove_task(bar)
@@ -530,54 +563,42 @@ def _read_noise(options: argparse.Namespace):
         raise UsageError(f"--noise {error}") from None
 
 
-def _load_restorer(options: argparse.Namespace):
-    from tfrestore.models.presets import find_preset
-    from tfrestore.restorer import Restorer
-
-    overrides = {} if options.chunk_seconds is None else {"chunk_seconds": options.chunk_seconds}
-    if not options.stream:
-        find_preset(options.preset).find_class("restorer").prepare_process()
-    return Restorer.from_preset(options.preset, dtype=options.precision, **overrides)
-
-
-def check_choices(options: argparse.Namespace, noise, restorer, model: str) -> None:
-    """Raises a `UsageError` for what a restorer cannot do; `model` is what it is called."""
-    if options.gaps and not restorer.accepts_gaps:
-        raise UsageError(f"--gap: {model} fills no gaps; leave it out.")
-    choices = ("candidates", "candidate", "seed", "noise")
-    given = [f"--{name}" for name in choices if getattr(options, name) is not None]
-    if given and not restorer.is_stochastic:
-        raise UsageError(
-            f"{', '.join(given)}: {model} makes one version of a recording only; leave out what "
-            "chooses one."
-        )
-    if noise is not None:
-        try:
-            checked_noise(noise, restorer.noise_size)
-        except UsageError as error:
-            raise UsageError(f"--noise {options.noise}: {error}") from None
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     return run_command(make_restore_parser(), restore, arguments)
 
 
 class _CallableModule(types.ModuleType):
-    def __call__(self, waveform, sample_rate: int, preset: str | os.PathLike, **options):
+    def __call__(
+        self, waveform, sample_rate: int, preset: str | os.PathLike | None = None, **options
+    ):
         """Restores a recording with a preset.
 
         Args:
             waveform: float array `(samples,)` or `(channels, samples)`.
             sample_rate: int. Hz.
-            preset: folder of a trained run, or a built-in preset that has weights.
-            **options: `gaps`, `progress`, `seed`, `candidate` and `noise` of `Restorer.restore`.
+            preset: folder of a trained run, a built-in preset that has weights, or
+                `hf://USER/NAME`. Defaults to `None`: the waveform is looked at, the shipped preset
+                that it needs is used, and a waveform that needs none comes back as it is.
+            **options: `gaps`, `progress`, `seed`, `candidate`, `noise`, `strength` and `keep_below`
+                of `Restorer.restore`.
 
         Returns:
             float32 array of the waveform's shape.
         """
+        import numpy as np
+
         from tfrestore.restorer import Restorer
 
+        if preset is None:
+            from tfrestore.preset_choice import choose_for_waveform
+
+            choice = choose_for_waveform(waveform, sample_rate, bool(options.get("gaps")))
+            logger.info("%s", choice.reason)
+            if choice.preset is None:
+                return np.array(waveform, np.float32)
+            preset = choice.preset.name
+            options.setdefault("keep_below", choice.keep_below)
         return Restorer.from_preset(preset).restore(waveform, sample_rate, **options)
 
 

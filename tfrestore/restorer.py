@@ -18,7 +18,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.recordings import RecordingRestorer
 
@@ -134,10 +133,11 @@ class Restorer(keras.Model, RecordingRestorer):
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides):
-        """The restorer of a preset folder, or of a built-in preset that has weights.
+        """The restorer of a preset folder, of a built-in preset that has weights, or of a hub's.
 
         Args:
-            preset: A folder that train or `save_to_preset` wrote, or a built-in name.
+            preset: A folder that train or `save_to_preset` wrote, a built-in name, or
+                `hf://USER/NAME`.
             load_weights: bool. `False` gives the architecture with fresh weights, which restores
                 nothing. Defaults to `True`.
             **overrides: Constructor arguments that replace the preset's, such as `iterations`;
@@ -148,12 +148,8 @@ class Restorer(keras.Model, RecordingRestorer):
             ValueError: if the preset is another family's than the class it is called on.
         """
         found = presets.find_preset(preset)
-        if found.folder is None and load_weights:
-            raise UsageError(
-                f"the preset {found.name!r} is an architecture without trained weights; train it "
-                f"(tfrestore train --preset {found.name} --data FOLDER --out RUN) and give the "
-                "folder RUN instead."
-            )
+        if load_weights:
+            found.require_weights()
         network = presets.load_network(
             preset, load_weights, dtype=overrides.pop("dtype", "float32")
         )
@@ -187,6 +183,29 @@ class Restorer(keras.Model, RecordingRestorer):
         )
 
 
-def restore_file(source, target, preset: str | os.PathLike, **options) -> None:
-    """Restores a file with a preset; see `Restorer.restore_file` for arguments and errors."""
+def restore_file(source, target, preset: str | os.PathLike | None = None, **options) -> bool:
+    """Restores a file with a preset; see `Restorer.restore_file` for arguments and errors.
+
+    Args:
+        source: The file.
+        target: Where to.
+        preset: A folder, a built-in preset that has weights, or `hf://USER/NAME`. Defaults to
+            `None`: the file is looked at, and the shipped preset that it needs is used.
+        **options: Those of `Restorer.restore_file`.
+
+    Returns:
+        Whether the target was written; it is not where no preset was named and there is nothing to
+        restore.
+    """
+    from tfrestore.preset_choice import choose_for_file, cutoff_to_keep
+
+    if preset is None:
+        choice = choose_for_file(source, with_gaps=bool(options.get("gaps")))
+        if choice.preset is None:
+            return False
+        preset, keep_below = choice.preset.name, choice.keep_below
+    else:
+        keep_below = cutoff_to_keep(source, presets.find_preset(preset))
+    options.setdefault("keep_below", keep_below)
     Restorer.from_preset(preset).restore_file(source, target, **options)
+    return True

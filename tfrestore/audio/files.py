@@ -153,6 +153,17 @@ def read(
         return waveform, reader.info.sample_rate
 
 
+def mean_bit_rate(path: str | os.PathLike, duration: float) -> int:
+    """The mean bit rate of an MP3 in kbit/s; see `mpeg_frames.mean_bit_rate`.
+
+    Args:
+        path: The MP3.
+        duration: Of the sound, in seconds.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return mpeg_frames.mean_bit_rate(data, duration)
+
+
 class AudioReader:
     """An open file of sound; a context manager.
 

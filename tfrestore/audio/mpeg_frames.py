@@ -139,6 +139,25 @@ def scan(data: Bytes) -> MpegStream | None:
     return None if first is None else MpegStream(first, offset, frames, tagged=False)
 
 
+def mean_bit_rate(data: Bytes, duration: float) -> int:
+    """The mean bit rate of an MP3's frames, the usual one where it is close to that.
+
+    Args:
+        data: The file's bytes, or a memory map of them.
+        duration: Of the sound, in seconds.
+
+    Returns:
+        kbit/s.
+    """
+    stream = scan(data)
+    size = len(data)
+    if stream:
+        size -= stream.offset + stream.tagged * stream.first.size
+    mean = 8 * size / duration / 1000
+    usual = min(ALL_BIT_RATES, key=lambda rate: abs(rate - mean))
+    return usual if abs(mean / usual - 1) < 0.08 else round(mean)
+
+
 def length_tag(stream: MpegStream, delay: int | None = None, padding: int = 0) -> bytes:
     """Makes the frame that tells a decoder the length of the stream that follows it.
 

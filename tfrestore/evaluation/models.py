@@ -101,7 +101,10 @@ class ModelsEvaluation:
         if any(each.is_stochastic for each in self.restorations.restorers.values()):
             self.heading["candidates"] = candidates
         names = "+".join(re.sub(r"[^\w.=-]+", "-", each.name) for each in self.degradations)
-        beside = next(iter(folders.values())) if len(folders) == 1 and self._model_files else "."
+        only = next(iter(presets.values())) if len(presets) == 1 else None
+        # What comes with the package, or from the hub's cache, is nobody's folder.
+        is_own = only is not None and only.folder == Path(only.name)
+        beside = only.name if is_own else "."
         self.default_folder = f"{beside}/evaluation-{names}"
 
     @property

@@ -9,14 +9,12 @@ for several versions by a stochastic system.
 from __future__ import annotations
 
 import logging
-import mmap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.audio.files import read_info
-from tfrestore.audio.mpeg_frames import ALL_BIT_RATES, scan
+from tfrestore.audio.files import mean_bit_rate, read_info
 from tfrestore.command_line import named_folders
 from tfrestore.data.catalogue import Track, audio_files, open_folder, track_name
 from tfrestore.errors import InputError, UsageError
@@ -210,11 +208,4 @@ def _mp3_name(path: Path) -> str:
     if path.suffix.lower() != ".mp3":
         return "pairs"
     duration = read_info(path).duration
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        stream = scan(data)
-        size = len(data)
-        if stream:
-            size -= stream.offset + stream.tagged * stream.first.size
-    mean = 8 * size / duration / 1000
-    usual = min(ALL_BIT_RATES, key=lambda rate: abs(rate - mean))
-    return f"mp3:{usual if abs(mean / usual - 1) < 0.08 else round(mean)}"
+    return f"mp3:{mean_bit_rate(path, duration)}"

@@ -4,7 +4,9 @@ A built-in preset is one small YAML file in a family's `presets` folder: the arc
 paper's hyperparameters as data. A preset folder is what `save_to_preset` and the train command
 write, with KerasHub's file names: `config.json` (the network), `model.weights.h5`, `restorer.json`
 (how it is used), `config.yaml` (how it was trained) and `metadata.json` (checksum, versions,
-scores). Both are named by the same argument everywhere: `from_preset`, `--preset`, `--model`.
+scores). A built-in preset that is shipped with trained weights has such a folder beside its YAML
+file, under its name; `hf://USER/NAME` is one on the Hugging Face hub. All are named by the same
+argument everywhere: `from_preset`, `--preset`, `--model`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 import yaml
 
 from tfrestore.errors import UsageError
+from tfrestore.models import hub
 from tfrestore.version import __version__
 
 NETWORK_FILE = "config.json"
@@ -43,6 +46,8 @@ class Preset:
             arguments; sections that name a class do so under `class_name`.
         description: One line for a person.
         folder: Where its trained weights lie; `None` for an architecture without weights.
+        built_in: Whether it is one of the package's own. A training of such a one begins with fresh
+            weights, whether or not trained ones are shipped, and of a folder with those in it.
     """
 
     name: str
@@ -50,6 +55,32 @@ class Preset:
     config: dict = field(repr=False)
     description: str = ""
     folder: Path | None = None
+    built_in: bool = False
+
+    @property
+    def initial_weights(self) -> Path | None:
+        """The folder whose weights a training begins with; `None` for fresh ones."""
+        return None if self.built_in else self.folder
+
+    @property
+    def metadata(self) -> dict:
+        """What `metadata.json` says; empty for an architecture without weights."""
+        return {} if self.folder is None else read_metadata(self.folder)
+
+    def require_weights(self) -> None:
+        """Refuses an architecture without weights, which restores nothing.
+
+        Raises:
+            UsageError: for such.
+        """
+        if self.folder is None:
+            trained = ", ".join(preset.name for preset in shipped_presets())
+            raise UsageError(
+                f"the preset {self.name!r} is an architecture without trained weights; train it "
+                f"(tfrestore train --preset {self.name} --data FOLDER --out RUN) and give the "
+                "folder RUN instead"
+                + (f", or use one that is shipped with weights: {trained}." if trained else ".")
+            )
 
     def make(self, section: str, *args, **overrides):
         """The object that a section describes, built from its arguments and `overrides`.
@@ -91,28 +122,30 @@ def preset_names(family: str | None = None) -> list[str]:
 
 
 def find_preset(preset: str | os.PathLike) -> Preset:
-    """The preset of a built-in name, or of a folder that train or `save_to_preset` wrote.
+    """The preset of a built-in name, of a folder that train or `save_to_preset` wrote, or a hub's.
+
+    Args:
+        preset: A built-in name, a folder, or `hf://USER/NAME`, which is fetched if need be.
 
     Raises:
-        UsageError: if there is neither; the message lists what there is.
+        UsageError: if there is none of them; the message lists what there is.
     """
     name = os.fspath(preset)
+    if name.startswith(hub.PREFIX):
+        return _read_folder(name, hub.fetch(name))
     for family in family_names():
-        file = resources.files(f"tfrestore.models.{family}").joinpath("presets", f"{name}.yaml")
+        room = Path(str(resources.files(f"tfrestore.models.{family}"))) / "presets"
+        file = room / f"{name}.yaml"
         if file.is_file():
             config = yaml.safe_load(file.read_text("utf-8"))
-            return Preset(name, family, config, config.pop("description"))
+            description = config.pop("description")
+            if not (room / name / NETWORK_FILE).is_file():
+                return Preset(name, family, config, description, built_in=True)
+            config["restorer"] = _read_json(room / name / RESTORER_FILE)
+            return Preset(name, family, config, description, room / name, built_in=True)
     folder = Path(name)
     if (folder / NETWORK_FILE).is_file():
-        metadata = read_metadata(folder)
-        training = folder / TRAINING_FILE
-        config = yaml.safe_load(training.read_text("utf-8")) if training.is_file() else {}
-        restorer = folder / RESTORER_FILE
-        if restorer.is_file():
-            config["restorer"] = json.loads(restorer.read_text("utf-8"))
-        return Preset(
-            name, metadata["family"], config, metadata.get("description", ""), folder=folder
-        )
+        return _read_folder(name, folder)
     if folder.is_dir():
         raise UsageError(
             f"{name}: this folder holds no {NETWORK_FILE}, so it is no preset and no finished "
@@ -126,22 +159,57 @@ def find_preset(preset: str | os.PathLike) -> Preset:
     )
 
 
+def _read_folder(name: str, folder: Path) -> Preset:
+    metadata = read_metadata(folder)
+    family = metadata.get("family")
+    if family not in family_names():
+        raise UsageError(
+            f"{folder / METADATA_FILE}: names no family of models that there is, of "
+            f"{', '.join(family_names())}; save the preset again."
+        )
+    training = folder / TRAINING_FILE
+    config = {}
+    if training.is_file():
+        try:
+            config = yaml.safe_load(training.read_text("utf-8"))
+        except (yaml.YAMLError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{training}: not valid YAML ({reason}); save it again.") from None
+        if not isinstance(config, dict):
+            raise UsageError(f"{training}: holds no configuration; save the preset again.")
+    if (folder / RESTORER_FILE).is_file():
+        config["restorer"] = _read_json(folder / RESTORER_FILE)
+    description = str(metadata.get("description", ""))
+    return Preset(name, family, config, description, folder)
+
+
+def shipped_presets() -> list[Preset]:
+    """The built-in presets that have trained weights, by name."""
+    found = (find_preset(name) for name in preset_names())
+    return [preset for preset in found if preset.folder is not None]
+
+
 def read_metadata(folder: Path) -> dict:
     """The metadata of a preset folder.
 
     Raises:
         UsageError: if the file is missing or not JSON.
     """
+    return _read_json(folder / METADATA_FILE)
+
+
+def _read_json(path: Path) -> dict:
     try:
-        return json.loads((folder / METADATA_FILE).read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UsageError(
-            f"{folder}: {METADATA_FILE} is missing, so the preset is incomplete; save it again."
+            f"{path.parent}: {path.name} is missing, so the preset is incomplete; save it again."
         ) from None
-    except ValueError as error:
-        raise UsageError(
-            f"{folder / METADATA_FILE}: not valid JSON ({error}); save the preset again."
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid JSON ({error}); save the preset again.") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds no names and values; save the preset again.")
+    return content
 
 
 def write_text(path: Path, text: str) -> None:
@@ -152,7 +220,9 @@ def write_text(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-def save_network(network, folder: str | os.PathLike, **metadata) -> None:
+def save_network(
+    network, folder: str | os.PathLike, weights_dtype: str = "float32", **metadata
+) -> None:
     """Writes a network's configuration, weights and metadata into a preset folder.
 
     Every file appears complete or not at all, and the metadata, which carries the checksum of the
@@ -161,6 +231,8 @@ def save_network(network, folder: str | os.PathLike, **metadata) -> None:
     Args:
         network: A network of this package, built.
         folder: Where to; created if need be, files of an older save are replaced.
+        weights_dtype: What float32 weights are written as: `"float32"`, or `"float16"` for half the
+            size. They are float32 again when they are loaded.
         **metadata: Further entries for `metadata.json`, such as `scores`.
 
     Raises:
@@ -177,6 +249,8 @@ def save_network(network, folder: str | os.PathLike, **metadata) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     beside = folder / f".partial.{WEIGHTS_FILE}"
     network.save_weights(beside, overwrite=True)
+    if weights_dtype != "float32":
+        convert_weights(beside, weights_dtype)
     checksum = file_checksum(beside)
     os.replace(beside, folder / WEIGHTS_FILE)
     entries = {
@@ -184,6 +258,7 @@ def save_network(network, folder: str | os.PathLike, **metadata) -> None:
         "class_name": type(network).__name__,
         "parameter_count": network.count_params(),
         "weights_sha256": checksum,
+        "weights_dtype": weights_dtype,
         "tfrestore_version": __version__,
         "keras_version": keras.version(),
         **metadata,
@@ -195,23 +270,34 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
     """The network of a preset.
 
     Args:
-        preset: A built-in name or a preset folder.
-        load_weights: Whether a folder's weights are loaded. Built-in presets without weights give a
-            freshly initialised network.
+        preset: A built-in name, a preset folder or `hf://USER/NAME`.
+        load_weights: Whether trained weights are loaded. Built-in presets that are shipped without
+            any give a freshly initialised network.
         **overrides: Constructor arguments that replace the preset's, such as `dtype`.
 
     Raises:
         UsageError: if there is no such preset, or its files do not belong together.
     """
-    import keras
-
     found = find_preset(preset)
     if found.folder is None:
         return found.make("network", **overrides)
-    importlib.import_module(f"tfrestore.models.{found.family}.network")
-    config = json.loads((found.folder / NETWORK_FILE).read_text("utf-8"))
-    config["config"].update(overrides)
-    network = keras.saving.deserialize_keras_object(config)
+    room = importlib.import_module(f"tfrestore.models.{found.family}.network")
+    file = found.folder / NETWORK_FILE
+    config = _read_json(file)
+    # What is written in a stranger's file decides no more than which of the family's networks it
+    # is, and with which arguments: Keras would import any module that is named there.
+    network_class = getattr(room, str(config.get("class_name")), None)
+    arguments = config.get("config")
+    if not (isinstance(network_class, type) and issubclass(network_class, PresetMixin)):
+        raise UsageError(f"{file}: describes no network of {found.family}; save the preset again.")
+    try:
+        arguments = {**arguments, "dtype": _precision(arguments.get("dtype")), **overrides}
+        network = network_class(**arguments)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{file}: no network can be made of this ({reason}); save the preset again."
+        ) from None
     if load_weights:
         weights = found.folder / WEIGHTS_FILE
         if not weights.is_file():
@@ -223,12 +309,47 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
             )
         try:
             network.load_weights(weights)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, KeyError, AttributeError) as error:
             raise UsageError(
                 f"{weights}: these weights do not fit the network in {NETWORK_FILE} "
                 f"({str(error).splitlines()[0]})."
             ) from None
     return network
+
+
+def _precision(policy) -> str | None:
+    """The name of a precision policy as Keras writes it down."""
+    if isinstance(policy, dict):
+        policy = policy.get("config", {}).get("name")
+    return policy if isinstance(policy, str) else None
+
+
+def convert_weights(path: Path, dtype: str) -> None:
+    """Rewrites a file of weights so that the float32 ones in it are of another dtype.
+
+    Args:
+        path: A `.weights.h5` file of Keras, which reads it back as what the network has.
+        dtype: Such as `"float16"`.
+    """
+    import h5py
+
+    beside = path.with_name(f".half.{path.name}")
+    with h5py.File(path) as source, h5py.File(beside, "w") as target:
+        _copy_group(source, target, dtype)
+    os.replace(beside, path)
+
+
+def _copy_group(source, target, dtype: str) -> None:
+    import h5py
+
+    target.attrs.update(source.attrs)
+    for name, item in source.items():
+        if isinstance(item, h5py.Group):
+            _copy_group(item, target.create_group(name), dtype)
+            continue
+        values = item[()]
+        values = values.astype(dtype) if item.dtype == "float32" else values
+        target.create_dataset(name, data=values).attrs.update(item.attrs)
 
 
 def file_checksum(path: Path) -> str:
@@ -242,10 +363,11 @@ class PresetMixin:
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides):
-        """The network of a built-in preset or of a preset folder.
+        """The network of a built-in preset, of a preset folder, or of one on the hub.
 
         Args:
-            preset: A name of `presets`, or a folder that `save_to_preset` or train wrote.
+            preset: A name of `presets`, a folder that `save_to_preset` or train wrote, or
+                `hf://USER/NAME`.
             load_weights: bool. Whether trained weights are loaded where the preset has them.
                 Defaults to `True`.
             **overrides: Constructor arguments that replace the preset's, such as `dtype`.

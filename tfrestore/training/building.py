@@ -43,14 +43,14 @@ def make_network(preset: Preset):
         OutOfMemoryError: if it does not fit into memory.
     """
     precision = preset.config["training"]["precision"]
-    if preset.folder is None:
+    if preset.initial_weights is None:
         return make(preset, "network", dtype=precision)
-    network = presets.load_network(preset.folder, dtype=precision)
+    network = presets.load_network(preset.initial_weights, dtype=precision)
     config = network.get_config()
     for name, value in preset.config["network"].items():
         if name in config and config[name] != value:
             raise UsageError(
-                f"network.{name} is {value!r}, but the trained network in {preset.folder} "
+                f"network.{name} is {value!r}, but the trained network in {preset.name} "
                 f"has {config[name]!r}; leave it out."
             )
     return network

@@ -1,0 +1,154 @@
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrestore.errors import UsageError
+from tfrestore.models import presets
+from tfrestore.models.inpainter.network import UNet
+from tfrestore.restorer import Restorer
+
+
+@pytest.fixture
+def run(tmp_path, random_run):
+    return shutil.copytree(random_run, tmp_path / "run")
+
+
+def change(path, **entries):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def test_weights_of_16_bits_are_rounded_to_the_nearest_and_half_as_large(tmp_path, random_run):
+    network = presets.load_network(random_run)
+    presets.save_network(network, tmp_path / "half", weights_dtype="float16")
+    half = presets.load_network(tmp_path / "half")
+    for exact, rounded in zip(network.weights, half.weights, strict=True):
+        assert rounded.dtype == "float32"
+        expected = np.asarray(exact).astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(np.asarray(rounded), expected)
+    with h5py.File(tmp_path / "half" / presets.WEIGHTS_FILE) as file:
+        dtypes = []
+        file.visititems(
+            lambda _, item: dtypes.append(item.dtype) if isinstance(item, h5py.Dataset) else None
+        )
+    assert set(dtypes) == {np.dtype("float16")}
+    assert presets.read_metadata(tmp_path / "half")["weights_dtype"] == "float16"
+
+
+def test_a_stranger_can_name_no_class_but_the_familys(run):
+    file = run / presets.NETWORK_FILE
+    config = json.loads(file.read_text())
+    for spoiled in (
+        {"module": "subprocess", "class_name": "Popen", "registered_name": None},
+        {"class_name": "InpainterRestorer"},
+        {"class_name": "keras"},
+        {"class_name": None},
+        {"config": None},
+        {"config": {"filters": "many"}},
+        {"config": {"unknown": 1}},
+    ):
+        file.write_text(json.dumps({**config, **spoiled}))
+        with pytest.raises(UsageError, match="config.json"):
+            presets.load_network(run)
+
+
+@pytest.mark.parametrize("family", ["inpainter.network", "../apollo", None, 1, ["apollo"]])
+def test_a_family_that_is_none_is_refused(run, family):
+    change(run / presets.METADATA_FILE, family=family)
+    with pytest.raises(UsageError, match="names no family"):
+        presets.find_preset(run)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(["config.json", "restorer.json", "metadata.json", "config.yaml"]),
+    content=st.one_of(
+        st.binary(max_size=40),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+            ),
+            max_leaves=6,
+        ).map(lambda value: json.dumps(value).encode()),
+    ),
+)
+def test_any_damage_to_a_folders_texts_is_told_in_a_line(
+    tmp_path_factory, random_run, name, content
+):
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(random_run, folder)
+    (folder / name).write_bytes(content)
+    try:
+        Restorer.from_preset(folder, load_weights=False)
+    except UsageError as error:
+        assert str(folder) in str(error) and "\n" not in str(error)
+
+
+def shipped(monkeypatch, tmp_path, random_run):
+    """A family whose preset `unet_tiny` is shipped with the weights of `random_run`."""
+    room = tmp_path / "inpainter"
+    shutil.copytree(random_run, room / "presets" / "unet_tiny")
+    for file in (presets.resources.files("tfrestore.models.inpainter") / "presets").iterdir():
+        if file.name.endswith(".yaml"):
+            shutil.copy(str(file), room / "presets" / file.name)
+    original = presets.resources.files
+    monkeypatch.setattr(
+        presets.resources,
+        "files",
+        lambda name: room if name == "tfrestore.models.inpainter" else original(name),
+    )
+
+
+def test_a_shipped_preset_has_weights_and_its_training_begins_without(
+    monkeypatch, tmp_path, random_run
+):
+    shipped(monkeypatch, tmp_path, random_run)
+    found = presets.find_preset("unet_tiny")
+    assert found.built_in and found.folder == tmp_path / "inpainter/presets/unet_tiny"
+    assert found.initial_weights is None
+    assert presets.find_preset(random_run).initial_weights == random_run
+    assert "unet_tiny" in [preset.name for preset in presets.shipped_presets()]
+    loaded, expected = UNet.from_preset("unet_tiny"), UNet.from_preset(random_run)
+    for one, other in zip(loaded.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    waveform = np.random.default_rng(0).normal(size=(1, 4000)).astype(np.float32)
+    waveform[0, 2000:2300] = np.nan
+    restored = [Restorer.from_preset(name)(waveform) for name in ("unet_tiny", random_run)]
+    np.testing.assert_array_equal(*restored)
+
+
+def test_an_architecture_without_weights_says_so_in_a_line():
+    with pytest.raises(UsageError, match="'unet' is an architecture without trained weights") as e:
+        Restorer.from_preset("unet")
+    assert "\n" not in str(e.value) and "tfrestore train --preset unet" in str(e.value)
+
+
+@pytest.mark.parametrize("preset", presets.shipped_presets(), ids=lambda preset: preset.name)
+def test_what_is_shipped_is_complete_and_fits_its_architecture(preset):
+    folder, metadata = preset.folder, preset.metadata
+    for name in ("config.json", "restorer.json", "config.yaml", "history.csv", "MODEL_CARD.md"):
+        assert (folder / name).is_file(), name
+    weights = folder / presets.WEIGHTS_FILE
+    assert presets.file_checksum(weights) == metadata["weights_sha256"]
+    assert weights.stat().st_size == metadata["weights_bytes"]
+    network = json.loads((folder / "config.json").read_text())["config"]
+    wanted = yaml.safe_load(folder.with_suffix(".yaml").read_text())["network"]
+    assert {k: network[k] for k in wanted if k != "class_name"} == {
+        k: v for k, v in wanted.items() if k != "class_name"
+    }
+    for text in ("config.yaml", "MODEL_CARD.md", "metadata.json"):
+        content = (folder / text).read_text()
+        assert "/work" not in content and "/tmp" not in content and "/home" not in content
+    restorer = Restorer.from_preset(preset.name)
+    assert restorer.network.count_params() == metadata["parameter_count"]
+    card = (folder / "MODEL_CARD.md").read_text()
+    for heading in ("## Scores", "## Known failures", "## How it was trained"):
+        assert heading in card

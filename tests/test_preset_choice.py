@@ -1,0 +1,135 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.recorded_music import make_music
+from tfrestore.audio.files import AudioInfo
+from tfrestore.audio.mp3 import mp3_round_trip
+from tfrestore.audio.spectral_edges import SpectralEdge
+from tfrestore.inspection import Inspection, inspect_waveform
+from tfrestore.models.presets import Preset
+from tfrestore.preset_choice import STEREO_CUTOFFS, choose, estimated_bit_rate
+
+
+def preset(folder, name, mp3=None, gaps=None, channels=1, improves_below_cutoff=True):
+    metadata = {
+        "family": "apollo",
+        "restores": {"channels": channels, "mp3": mp3 or {}, "gaps": gaps or {}},
+        "improves_below_cutoff": improves_below_cutoff,
+    }
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "metadata.json").write_text(json.dumps(metadata))
+    return Preset(name, "apollo", {}, folder=folder / name, built_in=True)
+
+
+@pytest.fixture
+def presets(tmp_path):
+    return [
+        preset(tmp_path, "low", mp3={"16": 0.9}, improves_below_cutoff=False),
+        preset(tmp_path, "wide", mp3={"16": 0.2, "32": 0.5, "64": 0.1, "128": None}),
+        preset(tmp_path, "gaps", gaps={"waveform": 0.02}),
+    ]
+
+
+def mp3(rate, channels=1, cutoff=11000.0):
+    info = AudioInfo(Path("a.mp3"), 44100, channels, 44100, "MP3", "MPEG_LAYER_III")
+    return Inspection(info, rate, SpectralEdge(cutoff, 60.0, 0.01, 0.01))
+
+
+def copied(cutoff, holes=0.02, channels=2, subtype="PCM_16"):
+    info = AudioInfo(Path("a.wav"), 44100, channels, 44100, "WAV", subtype)
+    return Inspection(info, None, SpectralEdge(cutoff, 60.0, holes, holes))
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "name"),
+    [
+        (16, 1, "low"),
+        # Half as many bits for each channel.
+        (32, 2, "low"),
+        (8, 1, "low"),
+        (32, 1, "wide"),
+        (64, 2, "wide"),
+        (64, 1, "wide"),
+        (128, 2, "wide"),
+        (128, 1, None),
+        (160, 2, None),
+        (320, 2, None),
+    ],
+)
+def test_the_preset_is_used_that_improved_such_mp3s_most(presets, rate, channels, name):
+    choice = choose(mp3(rate, channels), presets)
+    assert (choice.preset.name if choice.preset else None) == name
+    assert f"MP3 of {rate} kbit/s" in choice.reason and "\n" not in choice.reason
+    assert ("nothing is written" in choice.reason) == (name is None)
+
+
+def test_what_is_below_the_cutoff_is_kept_where_the_preset_does_not_improve_it(presets):
+    assert choose(mp3(16, cutoff=5500.0), presets).keep_below == 5500.0
+    assert "keeping all below 5.5 kHz" in choose(mp3(16, cutoff=5500.0), presets).reason
+    assert choose(mp3(32), presets).keep_below is None
+    dull = dataclasses.replace(mp3(16), edge=SpectralEdge(5500.0, 12.0))
+    # Where no end was seen, it is where LAME puts it.
+    assert choose(dull, presets).keep_below == STEREO_CUTOFFS[32]
+
+
+def test_a_copied_mp3_is_restored_as_what_it_was(presets):
+    choice = choose(copied(STEREO_CUTOFFS[64]), presets)
+    assert choice.preset.name == "wide" and "an MP3 of about 64 kbit/s" in choice.reason
+    # An MP3 of many bits that was made of one of few.
+    transcoded = mp3(320, 2, STEREO_CUTOFFS[64])
+    assert choose(transcoded, presets).preset.name == "wide"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        copied(11000.0, holes=0.0),
+        copied(20000.0),
+        copied(None),
+        copied(11000.0, subtype="VORBIS"),
+        copied(11000.0, subtype="OPUS"),
+    ],
+)
+def test_what_is_not_known_to_be_an_mp3_is_left_alone(presets, found):
+    choice = choose(found, presets)
+    assert choice.preset is None and "nothing is written" in choice.reason
+
+
+def test_gaps_come_first(presets):
+    gapped = dataclasses.replace(mp3(32), gaps=((1.0, 1.02),))
+    choice = choose(gapped, presets)
+    assert choice.preset.name == "gaps" and choice.keep_below is None
+    assert "1 silent gap (20 ms in all)" in choice.reason and "second restoration" in choice.reason
+    assert choose(copied(None), presets, with_gaps=True).preset.name == "gaps"
+    assert choose(gapped, presets[:2]).preset is None
+
+
+def test_without_presets_nothing_is_restored():
+    for found in (mp3(16), copied(11000.0), copied(None)):
+        assert choose(found, []).preset is None
+
+
+def test_the_table_is_what_lame_does():
+    """Noise through LAME ends where the table says, of one channel at half the bit rate."""
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.normal(size=(2, 2 * 44100))).astype(np.float32)
+    for rate in (32, 64, 96, 128):
+        found = inspect_waveform(mp3_round_trip(noise, 44100, rate), 44100)
+        assert abs(found.cutoff - STEREO_CUTOFFS[rate]) < 400
+        assert estimated_bit_rate(found) == rate
+    found = inspect_waveform(mp3_round_trip(noise[:1], 44100, 64), 44100)
+    assert estimated_bit_rate(found) == 64
+
+
+def test_a_waveform_is_chosen_for_as_a_file_is(monkeypatch, presets):
+    from tfrestore import preset_choice
+
+    monkeypatch.setattr(preset_choice, "shipped_presets", lambda: presets)
+    music = make_music()
+    assert preset_choice.choose_for_waveform(music, 44100).preset is None
+    transcoded = mp3_round_trip(music, 44100, 64)
+    assert preset_choice.choose_for_waveform(transcoded, 44100).preset.name == "wide"

@@ -1,0 +1,236 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.recorded_music import make_music
+from tfrestore import preset_measurement
+from tfrestore.__main__ import main
+from tfrestore.models import presets
+from tfrestore.preset_choice import STEREO_CUTOFFS
+from tfrestore.preset_measurement import PresetMeasurement
+from tfrestore.restorer import Restorer
+
+STATEMENTS = ["--description", "Fills gaps", "--music", "noise", "--hardware", "an abacus"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, random_run):
+    """A run folder as train leaves it, its evaluation, and validation music."""
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("trained")
+    run = shutil.copytree(random_run, folder / "run")
+    network = json.loads((run / "config.json").read_text())["config"]
+    config = {
+        "preset": "unet_tiny",
+        "family": "inpainter",
+        "catalogue": str(folder / "secret"),
+        "network": {"class_name": "UNet", "filters": network["filters"], "depth": 2},
+        "restorer": {"class_name": "InpainterRestorer"},
+        "recipe": {"class_name": "InpainterTrainer"},
+        "data": {"class_name": "InpainterExamples", "gaps": ["waveform"]},
+        "training": {"batch_size": 4, "seed": 7},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "history.csv").write_text("epoch,step,loss\n1,100,0.5\n2,200,0.4\n")
+    for number in range(2):
+        path = folder / "music" / f"any__{number}.flac"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, make_music(2.0, 16000, 1, number).T, 16000)
+    assert (
+        main(
+            ["evaluate", "--model", f"mine={run}", "--data", str(folder / "music"), "--jobs", "1"]
+            + ["--degradation", "gaps:waveform", "--split", "all", "--seconds", "1.5", "--mono"]
+            + ["--metrics", "snr", "lsd", "--pictures", "0", "--out", str(folder / "scores")]
+        )
+        == 0
+    )
+    return folder
+
+
+def ship(trained, *arguments, run="run", evaluation="scores"):
+    paths = [str(trained / run), "--evaluation", str(trained / evaluation)]
+    return main(["ship", *paths, *STATEMENTS, *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def shipped(trained):
+    assert ship(trained, "--name", "fills", "--out", trained / "out", "--failure", "It hums.") == 0
+    return trained / "out"
+
+
+def test_a_shipped_preset_restores_as_the_run_does(trained, shipped):
+    waveform = make_music(1.0, 16000, 1)[:, :12000]
+    waveform[0, 5000:5400] = 0
+    exact, half = (Restorer.from_preset(folder) for folder in (trained / "run", shipped))
+    difference = exact.restore(waveform, 16000) - half.restore(waveform, 16000)
+    assert np.abs(difference).max() < 1e-3
+    metadata = presets.read_metadata(shipped)
+    assert metadata["weights_dtype"] == "float16"
+    assert metadata["weights_bytes"] == (shipped / "model.weights.h5").stat().st_size
+    assert max(metadata["float16"].values()) < 0.005
+
+
+def test_its_metadata_and_card_say_how_it_was_made_and_no_path(trained, shipped):
+    metadata = presets.read_metadata(shipped)
+    assert metadata["preset"] == "fills" and metadata["license"] == "Apache-2.0"
+    training = metadata["training"]
+    assert training["steps"] == 200 and training["seed"] == 7 and training["batch_size"] == 4
+    assert training["hardware"] == "an abacus" and training["data"] == {"gaps": ["waveform"]}
+    scores = metadata["evaluation"]["scores"]["gaps:waveform"]
+    table = json.loads((trained / "scores/table.json").read_text())
+    for row in table["rows"]:
+        if row["metric"] == "snr" and row["genre"] == "all" and row["system"] == "mine":
+            assert scores["snr"]["after"]["mean"] == row["mean"]
+            assert scores["snr"]["after"]["standard_deviation"] == row["standard_deviation"]
+    card = (shipped / "MODEL_CARD.md").read_text()
+    for said in ("an abacus", "It hums.", "16000 Hz", "± ", metadata["weights_sha256"], "noise"):
+        assert said in card
+    assert yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "audio-to-audio"
+    for path in shipped.iterdir():
+        assert str(trained).encode() not in path.read_bytes(), path
+    assert (shipped / "history.csv").read_text() == (trained / "run/history.csv").read_text()
+
+
+def test_its_configuration_can_be_trained(shipped):
+    from tfrestore.training.configuration import read_config
+
+    config = read_config(shipped / "config.yaml")
+    assert config["preset"] == "fills" and "catalogue" not in config
+    assert config["data"]["gaps"] == ["waveform"]
+
+
+@pytest.mark.parametrize(
+    ("run", "evaluation", "arguments", "said"),
+    [
+        ("run", "music", [], "no evaluation of models"),
+        ("run", "nowhere", [], "no evaluation of models"),
+        ("scores", "scores", [], "holds no config.json"),
+        ("other", "scores", [], "not of"),
+        ("run", "scores", ["--out", "out"], "exists already; --overwrite"),
+        ("run", "scores", ["--sources", "nowhere"], "--sources nowhere"),
+        (
+            "run",
+            "scores",
+            ["--name", "unet_tiny"],
+            "network.filters is 4, but the preset",
+        ),
+        ("run", "scores", ["--name", "apollo_tiny"], "of another family"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(
+    trained, shipped, capsys, monkeypatch, run, evaluation, arguments, said
+):
+    monkeypatch.chdir(trained)
+    if run == "other":
+        shutil.copytree(trained / "run", trained / "other", dirs_exist_ok=True)
+    given = ["--name", "fresh", "--out", "fresh", *arguments]
+    if "unet_tiny" in given or "apollo_tiny" in given:
+        given += ["--out", "fresh"]
+    before = sorted(trained.rglob("*"))
+    assert ship(trained, *given, run=run, evaluation=evaluation) == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1 and said in captured
+    assert sorted(trained.rglob("*")) == before
+
+
+def columns(**gains):
+    """A measurement of five recordings of an MP3 whose rulers changed by so much."""
+    measurement = PresetMeasurement()
+    jitter = np.array([-0.01, 0.005, 0.0, -0.005, 0.01])
+    for name, gain in gains.items():
+        sign = -1 if name in ("lsd", "multi_resolution_stft_error") else 1
+        measurement.columns["mp3:64", "degraded", name] = list(3 + jitter)
+        measurement.columns["mp3:64", "whole", name] = list(3 + sign * gain - jitter)
+    return measurement
+
+
+GOOD = {"snr": 0.1, "si_sdr": 0.1, "multi_resolution_stft_error": 0.2, "odg": 0.3, "visqol": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("change", "improved"),
+    [
+        ({}, True),
+        ({"multi_resolution_stft_error": -0.1}, False),
+        ({"si_sdr": -0.4}, True),
+        ({"si_sdr": -0.6}, False),
+        ({"odg": -0.1}, True),
+        ({"odg": -0.3}, False),
+        ({"visqol": -0.04}, True),
+        ({"visqol": -0.06}, False),
+        ({"visqol": float("nan")}, True),
+    ],
+)
+def test_the_rule_of_what_is_improved(change, improved):
+    gains = columns(**{**GOOD, **change}).improved()
+    assert (gains["mp3:64"] is not None) == improved
+    if improved and not change:
+        assert gains["mp3:64"] == pytest.approx(0.4)
+
+
+def test_a_loss_that_may_be_chance_rules_nothing_out():
+    measurement = columns(**GOOD)
+    measurement.columns["mp3:64", "whole", "odg"] = [0.0, 6.0, 1.0, 5.0, 0.5]
+    assert measurement.improved()["mp3:64"] is not None
+
+
+def test_what_is_below_the_cutoff_is_kept_unless_the_model_is_better_there():
+    measurement = columns(**GOOD)
+    assert measurement.improves_below_cutoff()
+    for name in GOOD:
+        measurement.columns["mp3:64", "above", name] = list(
+            measurement.columns["mp3:64", "degraded", name]
+        )
+    assert measurement.improves_below_cutoff()
+    measurement.columns["mp3:64", "above", "si_sdr"] = [9.0] * 5
+    assert not measurement.improves_below_cutoff()
+    # What counts then is what comes of keeping it.
+    assert measurement.improved()["mp3:64"] is None
+
+
+def test_float16_is_refused_where_a_table_would_show_it():
+    measurement = columns(snr=0.0, lsd=0.0)
+    for name in ("snr", "lsd"):
+        measurement.columns["mp3:64", "float32", name] = list(
+            measurement.columns["mp3:64", "whole", name]
+        )
+    assert measurement.float16_costs_nothing()
+    measurement.columns["mp3:64", "float32", "lsd"] = [3.01] * 5
+    assert measurement.float16_changes()["lsd"] == pytest.approx(0.01)
+    assert not measurement.float16_costs_nothing()
+
+
+def test_the_versions_are_what_restoring_gives():
+    class Doubling:
+        accepts_gaps, sample_rate = False, 44100
+
+        def restore(self, waveform, rate, keep_below=None):
+            return waveform * 2 if keep_below is None else waveform + keep_below
+
+    music = make_music(2.0, 44100, 1)
+    versions = {
+        name: (estimate, choices)
+        for name, estimate, choices in preset_measurement._versions(
+            Doubling(), Doubling(), music, 44100, 0.25
+        )
+    }
+    np.testing.assert_array_equal(versions["degraded"][0], music)
+    np.testing.assert_array_equal(versions["whole"][0], 2 * music)
+    assert "peaq" not in versions["float32"][1] and "peaq" in versions["whole"][1]
+    np.testing.assert_array_equal(versions["above"][0], music + 0.25)
+    assert len(list(preset_measurement._versions(Doubling(), Doubling(), music, 44100, None))) == 3
+
+
+def test_the_cutoff_is_what_is_seen_and_else_what_lame_does():
+    from tfrestore.data.degradation import parse_degradation
+
+    music, mp3 = make_music(4.0), parse_degradation("mp3:64")
+    seen = preset_measurement._cutoff(mp3.degrade(music, 44100, 0, 0), 44100, mp3)
+    assert abs(seen - STEREO_CUTOFFS[64]) < 400
+    assert preset_measurement._cutoff(music * 0, 44100, mp3) == STEREO_CUTOFFS[64]
+    gaps = parse_degradation("gaps:waveform")
+    assert preset_measurement._cutoff(music, 44100, gaps) is None

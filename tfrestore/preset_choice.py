@@ -1,0 +1,162 @@
+"""Which of the shipped presets a recording needs, by what an inspection finds in it.
+
+What a preset is good for is not its claim but its measurement: `tfrestore ship` writes into its
+metadata what it improved on validation music (`restores`), at which bit rates and by how much, and
+whether it is right below the frequency at which an encoder cut the music off
+(`improves_below_cutoff`), or what is there is better kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfrestore.inspection import Inspection, inspect_file, inspect_waveform
+from tfrestore.models.presets import Preset, shipped_presets
+
+# Where LAME 3.100 cuts stereo off, Hz by kbit/s; one channel is cut off there at half the rate.
+STEREO_CUTOFFS = {
+    16: 3618,
+    24: 3962,
+    32: 5685,
+    40: 7063,
+    48: 7752,
+    56: 9991,
+    64: 11025,
+    80: 13781,
+    96: 15159,
+    112: 15504,
+    128: 16882,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be done with a recording.
+
+    Attributes:
+        preset: The preset to restore it with; `None` where there is nothing to restore.
+        reason: What was found and chosen, a sentence without the recording's name.
+        keep_below: Hz below which the recording stays as it is; `None` for no such.
+    """
+
+    preset: Preset | None
+    reason: str
+    keep_below: float | None = None
+
+
+def choose_for_file(path: str | os.PathLike, with_gaps: bool = False) -> Choice:
+    """Looks at a file and chooses from the shipped presets.
+
+    Args:
+        path: The file.
+        with_gaps: Whether the caller knows of gaps in it.
+
+    Raises:
+        AudioFileError: if it cannot be read.
+    """
+    return choose(inspect_file(path), shipped_presets(), with_gaps)
+
+
+def choose_for_waveform(waveform, sample_rate: int, with_gaps: bool = False) -> Choice:
+    """The same for a waveform, float `(samples,)` or `(channels, samples)`."""
+    return choose(inspect_waveform(waveform, sample_rate), shipped_presets(), with_gaps)
+
+
+def cutoff_to_keep(path: str | os.PathLike, preset: Preset) -> float | None:
+    """Hz below which a file stays as it is when it is restored with a preset that was named.
+
+    It is `None` where the preset improves what is there, and where the file is not cut off: then
+    all of it is restored, as was asked for.
+
+    Raises:
+        AudioFileError: if the file cannot be read.
+    """
+    if preset.metadata.get("improves_below_cutoff", True):
+        return None
+    return inspect_file(path).cutoff
+
+
+def choose(found: Inspection, presets: Sequence[Preset], with_gaps: bool = False) -> Choice:
+    """Chooses from presets what improved music like this.
+
+    Args:
+        found: What is known of the recording.
+        presets: What to choose from.
+        with_gaps: Whether there are gaps beside those that were found.
+    """
+    if found.gaps or with_gaps:
+        return _choose_for_gaps(found, presets)
+    is_mp3 = found.codec == "MP3"
+    # A file that says which codec made it is believed, but an MP3 may have been made of another.
+    was_mp3 = found.was_mp3 and found.codec in (None, "MP3")
+    rate = found.kbit_per_second
+    if was_mp3 and (rate is None or rate > max(STEREO_CUTOFFS)):
+        rate = estimated_bit_rate(found)
+    if rate is None or not (is_mp3 or was_mp3):
+        return Choice(None, f"{found}: {_untouched(found)}")
+    gains = {preset.name: _gain(preset, rate, found.info.channels) for preset in presets}
+    best = max(presets, key=lambda preset: gains[preset.name] or -1.0, default=None)
+    if best is None or gains[best.name] is None:
+        known = sorted({r for preset in presets for r in _improved_rates(preset)})
+        able = (
+            f"improve MP3s of {known[0]} to {known[-1]} kbit/s" if known else "are for other harm"
+        )
+        return Choice(None, f"{found}: the presets {able}, so nothing is written")
+    about = "" if rate == found.kbit_per_second else f" as an MP3 of about {rate} kbit/s"
+    reason = f"{found}: restored{about} with {best.name}"
+    if best.metadata.get("improves_below_cutoff", True):
+        return Choice(best, reason)
+    cutoff = found.cutoff or usual_cutoff(rate, found.info.channels)
+    return Choice(best, f"{reason}, keeping all below {cutoff / 1000:.1f} kHz", cutoff)
+
+
+def _choose_for_gaps(found: Inspection, presets: Sequence[Preset]) -> Choice:
+    able = [preset for preset in presets if _restores(preset).get("gaps")]
+    if not able:
+        return Choice(None, f"{found}: no preset fills gaps, so nothing is written")
+    best = max(able, key=lambda preset: max(_restores(preset)["gaps"].values()))
+    also = ""
+    if found.codec == "MP3" or found.was_mp3:
+        also = "; what the encoder took is left to a second restoration of the result"
+    return Choice(best, f"{found}: filled with {best.name}{also}")
+
+
+def estimated_bit_rate(found: Inspection) -> int:
+    """The bit rate in kbit/s of the MP3 that a recording was, by where it is cut off."""
+    cutoff = found.cutoff or max(STEREO_CUTOFFS.values())
+    rate = min(STEREO_CUTOFFS, key=lambda rate: abs(STEREO_CUTOFFS[rate] - cutoff))
+    return rate * min(2, found.info.channels) // 2
+
+
+def usual_cutoff(rate: int, channels: int) -> float:
+    """Hz at which LAME cuts off an MP3 of a bit rate in kbit/s."""
+    alike = rate * 2 / min(2, channels)
+    return float(STEREO_CUTOFFS[min(STEREO_CUTOFFS, key=lambda each: abs(each - alike))])
+
+
+def _restores(preset: Preset) -> dict:
+    return preset.metadata.get("restores", {})
+
+
+def _improved_rates(preset: Preset) -> list[int]:
+    return [
+        int(rate) for rate, gain in _restores(preset).get("mp3", {}).items() if gain is not None
+    ]
+
+
+def _gain(preset: Preset, rate: int, channels: int) -> float | None:
+    """By how much a preset improved MP3s like this; `None` where it did not, or was not tried."""
+    measured = {int(each): gain for each, gain in _restores(preset).get("mp3", {}).items()}
+    if not measured or rate > max(measured):
+        return None
+    # An encoder has so many bits for each channel.
+    alike = rate * _restores(preset).get("channels", 2) / min(2, channels)
+    return measured[min(measured, key=lambda each: abs(each - alike))]
+
+
+def _untouched(found: Inspection) -> str:
+    if found.codec:
+        return f"no preset is made for {found.codec}, so nothing is written"
+    return "no trace of an MP3 and no gaps, so there is nothing to restore and nothing is written"
