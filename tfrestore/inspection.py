@@ -185,8 +185,8 @@ class _Detection:
     """`GapDetection` of channels `(channels, samples)`, 1 where they are lost and else 0."""
 
     # Those of GapDetection, by which a piece is passed over without loading Keras: a gap holds so
-    # many milliseconds whose peaks lie so far below the loudest of its surroundings.
-    _SILENCE_DB, _SHORTEST = 66.0, 3
+    # many seconds whose peaks lie so far below the loudest of its surroundings.
+    _SILENCE_DB, _SHORTEST = 66.0, 0.003
 
     def __init__(self, sample_rate: int):
         self.sample_rate = sample_rate
@@ -195,6 +195,7 @@ class _Detection:
         block = max(1, sample_rate // 1000)
         self.context_samples = (int(0.4 * sample_rate) // block + 1 + 4 + 3 + 500) * block
         self._block = block
+        self.shortest = max(1, int(self._SHORTEST * sample_rate / block))
 
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
         if not self._may_hold_gaps(waveform):
@@ -214,6 +215,6 @@ class _Detection:
         loudest = peaks.max(axis=1, keepdims=True, initial=0.0)
         silent = (peaks <= loudest * 10 ** (-self._SILENCE_DB / 20)) & (loudest > 1e-4)
         runs = np.lib.stride_tricks.sliding_window_view(
-            np.pad(silent, [(0, 0), (0, self._SHORTEST)]), self._SHORTEST, axis=1
+            np.pad(silent, [(0, 0), (0, self.shortest)]), self.shortest, axis=1
         )
         return bool(runs.all(axis=2).any())

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.recordings import RecordingRestorer
 
@@ -159,7 +160,16 @@ class Restorer(keras.Model, RecordingRestorer):
                 f"Preset {found.name!r} belongs to `{restorer_class.__name__}`, not to "
                 f"`{cls.__name__}`; load it with `tfrestore.Restorer.from_preset`."
             )
-        return found.make("restorer", network, **overrides)
+        try:
+            return found.make("restorer", network, **overrides)
+        except (TypeError, ValueError) as error:
+            if found.built_in or overrides:
+                raise
+            reason = " ".join(str(error).split())
+            raise UsageError(
+                f"{found.name}: no restorer can be made of what {presets.RESTORER_FILE} says "
+                f"({reason}); save the preset again."
+            ) from None
 
     def save_to_preset(self, folder: str | os.PathLike, **metadata) -> None:
         """Writes the network and its use into a folder that `from_preset` reads.

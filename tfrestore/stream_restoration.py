@@ -141,6 +141,7 @@ def _restored(restorer, blocks, form: StreamFormat, options, noise) -> Iterator[
             gaps=options.gaps,
             progress=lambda done: bars.update(bar, completed=round(100 * done)),
             noise=restorer.choose_noise(options.seed, options.candidate, noise),
+            strength=options.strength,
         )
 
 

@@ -57,7 +57,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path, monkeypatch, random_run):
     """A hub of our own that has the preset someone/restores, and an empty cache."""
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.folder = shutil.copytree(random_run, tmp_path / "repository")
     (server.folder / "huge.bin").write_bytes(b"not a part of a preset")

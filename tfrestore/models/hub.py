@@ -17,7 +17,7 @@ PREFIX = "hf://"
 #: Of a repository on the hub, the files that are fetched: those of a preset folder.
 FILES = ("*.json", "*.yaml", "*.h5", "*.safetensors", "*.md", "*.csv")
 
-_ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
 def fetch(address: str) -> Path:

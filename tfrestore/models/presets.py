@@ -95,10 +95,22 @@ class Preset:
         return self.find_class(section)(*args, **arguments)
 
     def find_class(self, section: str) -> type:
-        """The class a section names, in the family's room of that name (`data` is in `recipe`)."""
+        """The class a section names, in the family's room of that name (`data` is in `recipe`).
+
+        Raises:
+            UsageError: if it names none, as only the section of a damaged folder does.
+        """
         room = "recipe" if section == "data" else section
         module = importlib.import_module(f"tfrestore.models.{self.family}.{room}")
-        return getattr(module, self.config[section]["class_name"])
+        content = self.config.get(section)
+        name = content.get("class_name") if isinstance(content, dict) else None
+        found = getattr(module, name, None) if isinstance(name, str) else None
+        if not isinstance(found, type):
+            raise UsageError(
+                f"{self.name}: its section {section!r} names no class of {self.family}; save the "
+                "preset again."
+            )
+        return found
 
 
 def family_names() -> list[str]:

@@ -1,0 +1,116 @@
+"""How often a look at a file is right about it, and how long it takes.
+
+Every recording of a folder is written as it is (FLAC), as MP3s of LAME, as those MP3s decoded into
+FLAC, through lower sample rates, and with a silent gap; `tfrestore.preset_choice` decides about
+each. Prints how many of each kind are restored as MP3s, filled, or left alone; and the seconds that
+a look at four minutes of stereo takes.
+
+    python -m benchmarks.inspection --data FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tfrestore.command_line import make_parser, positive_number, run_command
+
+BIT_RATES = (16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320)
+LOW_RATES = (22050, 32000)
+
+#: What is decided, as it is called in the table.
+DECISIONS = ("restored", "filled", "left alone")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = make_parser("inspection", __doc__.partition("\n\n")[2].strip())
+    parser.prog = "python -m benchmarks.inspection"
+    parser.add_argument("--data", required=True, help="folder of intact music")
+    parser.add_argument(
+        "--seconds", type=positive_number, default=10.0, help="of each recording's beginning"
+    )
+    parser.add_argument("--mono", action="store_true", help="mix to one channel first")
+    return run_command(parser, benchmark, arguments)
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """Measures and prints; returns the exit code."""
+    from tfrestore.audio.files import read
+    from tfrestore.data.catalogue import audio_files
+    from tfrestore.inspection import inspect_file
+
+    counts: dict[str, Counter] = defaultdict(Counter)
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in audio_files(Path(options.data)):
+            waveform, rate = read(path)
+            waveform = waveform[:, : round(options.seconds * rate)]
+            if options.mono:
+                waveform = waveform.mean(axis=0, keepdims=True)
+            for kind, file in _versions(waveform, rate, Path(scratch)):
+                decision = _decision(inspect_file(file))
+                counts[kind][decision] += 1
+                if (kind == "original") != (decision == "left alone") and "gap" not in kind:
+                    print(f"{path.name} as {kind}: {inspect_file(file)}")
+        print(f"{'':24s}" + "".join(f"{name:>12s}" for name in DECISIONS))
+        for kind, found in counts.items():
+            print(f"{kind:24s}" + "".join(f"{found[name]:12d}" for name in DECISIONS))
+        _print_time(waveform, rate, Path(scratch))
+    return 0
+
+
+def _versions(waveform: np.ndarray, rate: int, folder: Path) -> Iterator[tuple[str, Path]]:
+    from tfrestore.audio.files import write
+    from tfrestore.audio.mp3 import encode_mp3, mp3_round_trip
+    from tfrestore.audio.resampling import resample
+
+    flac, mp3 = folder / "a.flac", folder / "a.mp3"
+
+    def as_flac(samples: np.ndarray) -> Path:
+        write(flac, samples, rate, "16")
+        return flac
+
+    yield "original", as_flac(waveform)
+    gapped = waveform.copy()
+    gapped[:, rate * 2 : rate * 2 + rate // 33] = 0
+    yield "gap of 30 ms", as_flac(gapped)
+    for low in LOW_RATES:
+        yield f"through {low} Hz", as_flac(resample(resample(waveform, rate, low), low, rate))
+    for kbit in BIT_RATES:
+        mp3.write_bytes(encode_mp3(waveform, rate, kbit))
+        yield f"MP3 {kbit}", mp3
+        yield f"MP3 {kbit} in FLAC", as_flac(mp3_round_trip(waveform, rate, kbit))
+
+
+def _decision(found) -> str:
+    """What would be decided if there were a preset for every harm that ours are for."""
+    from tfrestore.preset_choice import STEREO_CUTOFFS
+
+    if found.gaps:
+        return "filled"
+    named = found.codec == "MP3" and found.kbit_per_second <= max(STEREO_CUTOFFS)
+    return "restored" if named or found.was_mp3 else "left alone"
+
+
+def _print_time(waveform: np.ndarray, rate: int, folder: Path) -> None:
+    from tfrestore.audio.files import write
+    from tfrestore.inspection import inspect_file
+
+    stereo = np.broadcast_to(waveform, (2, waveform.shape[1]))
+    song = np.tile(stereo, (1, -(-240 * rate // stereo.shape[1])))[:, : 240 * rate]
+    for name in ("song.flac", "song.mp3"):
+        write(folder / name, np.ascontiguousarray(song), rate)
+        begun = time.perf_counter(), time.process_time()
+        inspect_file(folder / name)
+        wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+        print(f"{name} of 4 minutes: {wall:.1f} s, {cpu:.1f} s of one core")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
