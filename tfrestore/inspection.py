@@ -74,12 +74,14 @@ class Inspection:
 
     @property
     def was_mp3(self) -> bool:
-        """Whether a file of another kind sounds like an MP3 of 128 kbit/s or less that was copied.
+        """Whether it sounds like an MP3 of 128 kbit/s or less that was decoded and saved anew.
 
         It says no rather than yes by mistake: what is merely dull, or was kept at a low sample
-        rate, has no holes in its spectrogram.
+        rate, has no holes in its spectrogram. An MP3 has holes of its own, so one that was made of
+        another is told up to some 80 kbit/s only.
         """
-        if self.cutoff is None or self.cutoff > _HIGHEST_CUT:
+        highest = _LOW_CUT if self.codec == "MP3" else _HIGHEST_CUT
+        if self.cutoff is None or self.cutoff > highest:
             return False
         if self.cutoff <= _LOW_CUT:
             least = _HOLES_BELOW_LOW_CUT, _DEEP_HOLES_BELOW_LOW_CUT

@@ -79,8 +79,9 @@ def _facts(metadata: dict) -> Iterator[str]:
     half = metadata["float16"]
     changes = ", ".join(f"{RULERS[name].label} by {value:.2g}" for name, value in half.items())
     kept = "kept" if metadata["weights_dtype"] == "float16" else "not used"
-    yield from ["", f"Weights of 16 bits instead of 32 change no mean by more than: {changes}; "]
-    yield from [f"they are {kept}.", ""]
+    yield ""
+    yield f"Weights of 16 bits instead of 32 change no mean by more than: {changes}; they are {kept}."
+    yield ""
 
 
 def _purpose(metadata: dict) -> Iterator[str]:

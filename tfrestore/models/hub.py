@@ -8,6 +8,7 @@ tag or a commit, as in `hf://USER/NAME@v2`.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from tfrestore.errors import InputError, UsageError
@@ -36,11 +37,14 @@ def fetch(address: str) -> Path:
     try:
         import huggingface_hub
         from huggingface_hub import errors
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError:
         raise UsageError(
             f"{address}: presets of the hub need the library huggingface_hub; install it with "
             "pip install 'tfrestore[hub]'."
         ) from None
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         folder = huggingface_hub.snapshot_download(
             parts["repository"], revision=parts["revision"], allow_patterns=list(FILES)
