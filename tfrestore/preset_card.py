@@ -80,7 +80,7 @@ def _facts(metadata: dict) -> Iterator[str]:
     changes = ", ".join(f"{RULERS[name].label} by {value:.2g}" for name, value in half.items())
     kept = "kept" if metadata["weights_dtype"] == "float16" else "not used"
     yield ""
-    yield f"Weights of 16 bits instead of 32 change no mean by more than: {changes}; they are {kept}."
+    yield f"Weights of 16 bits instead of 32, which are {kept}, change the means by: {changes}."
     yield ""
 
 
