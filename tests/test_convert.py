@@ -131,7 +131,7 @@ def test_mistakes_are_told_in_a_line(checkpoint, converted, tmp_path, capsys):
     expect(capsys, 2, "has to end in", "apollo", converted, "--to", "torch", "--out", "model.onnx")
     torch = ["--to", "torch", "--out", tmp_path / "a.bin"]
     expect(capsys, 2, "--sample-rate", "apollo", converted, *torch, "--sample-rate", "44100")
-    expect(capsys, 2, "without trained weights", "apollo", "apollo_tiny", *torch)
+    expect(capsys, 2, "without trained weights", "apollo", "apollo", *torch)
     other = next(name for name in preset_names() if find_preset(name).family != "apollo")
     expect(capsys, 2, "not of apollo", "apollo", other, *torch)
     expect(capsys, 2, "invalid choice", "sr_gan", checkpoint, "--out", out)
