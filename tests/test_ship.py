@@ -158,10 +158,12 @@ GOOD = {"snr": 0.1, "si_sdr": 0.1, "multi_resolution_stft_error": 0.2, "odg": 0.
         ({"multi_resolution_stft_error": -0.1}, False),
         ({"si_sdr": -0.4}, True),
         ({"si_sdr": -0.6}, False),
-        ({"odg": -0.1}, True),
-        ({"odg": -0.3}, False),
-        ({"visqol": -0.04}, True),
-        ({"visqol": -0.06}, False),
+        # By ViSQOL 0.4 better.
+        ({"odg": -0.3}, True),
+        ({"odg": -0.5}, False),
+        # By ODG 0.3 better.
+        ({"visqol": -0.2}, True),
+        ({"visqol": -0.4}, False),
         ({"visqol": float("nan")}, True),
     ],
 )

@@ -97,8 +97,8 @@ def _purpose(metadata: dict) -> Iterator[str]:
     yield f"It improved {', '.join(good)}, {where}." if good else "It improved nothing by our rule."
     yield (
         "`tfrestore restore FILE` uses it by itself for these only. The rule: the multi-resolution "
-        "STFT error (and for gaps the SNR) gets better, and no ruler gets significantly worse "
-        "(p < 0.05) by more than 0.5 dB of SI-SDR, 0.2 of ODG or 0.05 of ViSQOL."
+        "STFT error (and for gaps the SNR) gets better; SI-SDR does not get significantly worse "
+        "(p < 0.05) by more than 0.5 dB, nor the sum of ODG and ViSQOL at all."
     )
     if any("above" in variants for variants in measured.values()):
         if metadata["improves_below_cutoff"]:

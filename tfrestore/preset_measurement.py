@@ -28,8 +28,11 @@ from tfrestore.preset_choice import usual_cutoff
 CHOICES = ("snr", "si_sdr", "lsd", "multi_resolution_stft_error", "peaq", "visqol")
 _CHEAP = CHOICES[:4]
 
-#: By how much a mean may fall before a significant loss rules out a preset.
-TOLERANCES = {"si_sdr": 0.5, "odg": 0.2, "visqol": 0.05}
+#: dB of SI-SDR that the mean may fall before a significant loss rules out a preset.
+TOLERANCE = 0.5
+
+#: The rulers that say what is heard, each on a scale of four grades; their gains are added up.
+HEARD = ("odg", "visqol")
 
 _SIGNIFICANT = 0.05
 
@@ -99,8 +102,9 @@ class PresetMeasurement:
 
         It is 0 where ViSQOL has no value.
 
-        The multi-resolution STFT error has to get better, of gaps SNR too, and no ruler of
-        `TOLERANCES` may get significantly worse by more than it says.
+        The multi-resolution STFT error has to get better, of gaps SNR too; and neither may SI-SDR
+        get significantly worse by more than `TOLERANCE`, nor what is heard significantly worse at
+        all. The rulers of hearing contradict each other where much is lost, so it is their sum.
         """
         version = "whole" if self.improves_below_cutoff() else "above"
         gains: dict[str, float | None] = {}
@@ -109,19 +113,22 @@ class PresetMeasurement:
             better = self._gain(name, "multi_resolution_stft_error", "degraded", used) > 0
             if name.startswith("gaps"):
                 better &= self._gain(name, "snr", "degraded", used) > 0
-            better &= not any(self._is_worse(name, ruler, used) for ruler in TOLERANCES)
+            better &= not _is_loss(self._gains(name, ("si_sdr",), used), TOLERANCE)
+            better &= not _is_loss(self._gains(name, HEARD, used))
             gain = self._gain(name, "visqol", "degraded", used)
             gains[name] = float(np.nan_to_num(gain)) if better else None
         return gains
 
-    def _is_worse(self, degradation: str, ruler: str, version: str) -> bool:
-        before, after = self._pairs(degradation, ruler, "degraded", version)
-        gains = RULERS[ruler].gain(before, after)
-        if not len(gains) or np.mean(gains) >= -TOLERANCES[ruler]:
-            return False
-        test = paired_t_test(gains, np.zeros_like(gains))
-        # One recording proves nothing, and so it does not acquit either.
-        return not test.p >= _SIGNIFICANT
+    def _gains(self, degradation: str, rulers: Sequence[str], version: str) -> np.ndarray:
+        """The gain of every recording, of several rulers their sum; without what is not finite."""
+        gains = [
+            RULERS[name].gain(
+                *(np.array(self.columns[degradation, v, name]) for v in ("degraded", version))
+            )
+            for name in rulers
+        ]
+        total = np.sum(gains, axis=0)
+        return total[np.isfinite(total)]
 
     def _gain(self, degradation: str, ruler: str, first: str, second: str) -> float:
         return _mean(RULERS[ruler].gain(*self._pairs(degradation, ruler, first, second)))
@@ -214,6 +221,15 @@ def _versions(
     yield "float32", exact.restore(degraded, rate), _CHEAP
     if cutoff is not None:
         yield "above", restorer.restore(degraded, rate, keep_below=cutoff), CHOICES
+
+
+def _is_loss(gains: np.ndarray, tolerance: float = 0.0) -> bool:
+    """Whether gains are significantly negative, by more than a tolerance in the mean."""
+    if not len(gains) or np.mean(gains) >= -tolerance:
+        return False
+    test = paired_t_test(gains, np.zeros_like(gains))
+    # One recording proves nothing, and so it does not acquit either.
+    return not test.p >= _SIGNIFICANT
 
 
 def _mean(values) -> float:
