@@ -11,11 +11,13 @@ import yaml
 
 from tfrestore.checkpoints import open_checkpoint, write_checkpoint
 from tfrestore.convert import main
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.models import Apollo
 from tfrestore.models.apollo.torch_weights import rotary_tables, torch_weights
 from tfrestore.models.presets import find_preset, preset_names
 from tfrestore.restorer import Restorer
 from tfrestore.training.configuration import resolve
+from tfrestore.training.loop import TrainingRun
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,28 @@ def test_a_converted_folder_can_be_fine_tuned_as_its_preset_is_trained(converted
     if "recipe" in built_in.config:
         resolved = resolve(find_preset(converted))
         assert resolved.config["recipe"] == resolve(built_in).config["recipe"]
+
+
+def test_what_is_fine_tuned_starts_with_the_weights_and_keeps_their_licence(
+    converted, music_folder, network, tmp_path
+):
+    settings = ["adversarial_weight=0", "feature_matching_weight=0", "samples=2112"]
+    preset = resolve(find_preset(converted), None, settings, batch_size=1, steps=1)
+    catalogue = open_catalogue(music_folder)
+    run = TrainingRun(preset, catalogue, tmp_path / "run", str(music_folder))
+    for ours, theirs in zip(run.network.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    run.start()
+    run._keep_best({}, step=1)
+    metadata, source = (
+        json.loads((each / "metadata.json").read_text()) for each in (tmp_path / "run", converted)
+    )
+    for name in ("license", "converted_from"):
+        assert metadata[name] == source[name]
+    again = TrainingRun(preset, catalogue, tmp_path / "run", str(music_folder))
+    assert again.origin == run.origin
+    target = tmp_path / "tuned.bin"
+    assert main(["apollo", str(tmp_path / "run"), "--to", "torch", "--out", str(target)]) == 0
 
 
 @pytest.mark.parametrize("name", ["back.bin", "back.safetensors"])

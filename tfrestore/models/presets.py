@@ -34,6 +34,9 @@ WEIGHTS_FILE = "model.weights.h5"
 TRAINING_FILE = "config.yaml"
 METADATA_FILE = "metadata.json"
 
+#: What the metadata of converted weights say of them, and of all that is trained from them.
+ORIGIN = ("license", "converted_from")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -222,6 +225,27 @@ def _read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: holds no names and values; save the preset again.")
     return content
+
+
+def read_origin(*folders: Path | None) -> dict:
+    """Whose weights trained on are, and under which licence, by the first preset folder that says.
+
+    Args:
+        folders: Preset folders; `None` and folders without metadata say nothing.
+
+    Returns:
+        What there is of `license` and `converted_from`, for the metadata of what comes of them.
+
+    Raises:
+        UsageError: if a folder's metadata is not JSON.
+    """
+    for folder in folders:
+        if folder is not None and (folder / METADATA_FILE).is_file():
+            metadata = read_metadata(folder)
+            origin = {name: metadata[name] for name in ORIGIN if name in metadata}
+            if origin:
+                return origin
+    return {}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -117,6 +117,8 @@ class TrainingRun:
         with self.strategy.scope():
             self.network = make_network(preset)
             self.restorer = make(preset, "restorer", self.network)
+        # A run that goes on has it in its own folder.
+        self.origin = presets.read_origin(preset.folder, self.folder)
         self.examples = make(preset, "data", self.restorer)
         self.steps_per_epoch = settings.steps_per_epoch or max(
             LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
@@ -403,6 +405,7 @@ class TrainingRun:
                     preset=self.preset.name,
                     step=step,
                     scores={f"val_{name}": value for name, value in validation.items()},
+                    **self.origin,
                 )
             self.best.assign(score)
             self.epochs_since_best.assign(0)
