@@ -126,7 +126,8 @@ def random_oracle():
     return _Random(
         max_trials=1000,
         hyperparameters=declare(keras_tuner.HyperParameters()),
-        seed=0,
+        # KerasTuner takes 0 for "any".
+        seed=1,
         max_consecutive_failed_trials=1000,
     )
 
@@ -137,5 +138,6 @@ def hyperband():
         max_epochs=9,
         factor=3,
         hyperparameters=declare(keras_tuner.HyperParameters()),
-        seed=0,
+        # KerasTuner takes 0 for "any".
+        seed=1,
     )

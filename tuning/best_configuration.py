@@ -25,7 +25,7 @@ def write_best(results: SearchResults, line: Line, path: Path) -> None:
 
     Args:
         results: The search.
-        line: Its best trial.
+        line: Its best trial, or another.
         path: Where to.
 
     Raises:
@@ -43,14 +43,15 @@ def write_best(results: SearchResults, line: Line, path: Path) -> None:
     notes = {"preset": name, "family": results.family, "catalogue": results.data}
     notes |= {note: found[note] for note in NOTES if note in found}
     text = yaml.safe_dump({**notes, **configuration}, sort_keys=False, allow_unicode=True)
-    write_text(path, _heading(results, line) + text)
+    write_text(path, _heading(results, line, path) + text)
 
 
-def _heading(results: SearchResults, line: Line) -> str:
+def _heading(results: SearchResults, line: Line, path: Path) -> str:
     trial = line.trial
     better = "higher" if results.higher_is_better else "lower"
     lines = [
-        f"The best trial of a search: preset {results.preset}, {results.tuner}, {results.folder}.",
+        f"{'The best' if line.is_best else 'A'} trial of a search: preset {results.preset}, "
+        f"{results.tuner}, {results.folder}.",
         f"Trial {trial.name}: {results.objective} {format_score(trial.score)} ({better} is better)"
         + (f" after {trial.steps} steps." if trial.steps else "."),
     ]
@@ -59,15 +60,8 @@ def _heading(results: SearchResults, line: Line) -> str:
             f"That is {line.gain:+.4g} of the preset's own setting after {line.compared_at} steps "
             "(positive is better)."
         )
-    lines.append(
-        f"python -m tfrestore.train --config {path_of(results)} --out FOLDER repeats its training."
-    )
+    lines.append(f"python -m tfrestore.train --config {path} --out FOLDER repeats its training.")
     return "".join(f"# {_one_line(each)}\n" for each in lines)
-
-
-def path_of(results: SearchResults) -> Path:
-    """Where the file of a search is by default."""
-    return results.folder / BEST_FILE
 
 
 def _one_line(text: str) -> str:

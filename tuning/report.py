@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tfrestore.command_line import CommandParser, HelpFormatter, run_command
-from tfrestore.errors import InputError
+from tfrestore.errors import InputError, UsageError
 
 logger = logging.getLogger("tfrestore.tuning.report")
 
@@ -34,6 +34,9 @@ def make_report_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("search", metavar="FOLDER", help="what tuning.search --out named")
     parser.add_argument("--out", metavar="FOLDER", help="where to write; by default into FOLDER")
+    parser.add_argument(
+        "--trial", metavar="NUMBER", help="write best.yaml of this trial instead of the best"
+    )
     return parser
 
 
@@ -54,6 +57,7 @@ def report(options: argparse.Namespace) -> int:
     from tuning.trial_table import format_csv, make_lines, print_table
 
     lines = make_lines(results)
+    chosen = _chosen(lines, options.trial)
     importances, steps, reason = _importances(results)
     note = reason if importances is None else importance_note(importances, steps)
     pictures = {"parallel-coordinates.png": parallel_coordinates(results)}
@@ -70,14 +74,27 @@ def report(options: argparse.Namespace) -> int:
     )
     print_table(results, lines)
     print("\n".join(["", *describe(results, lines), note]))
-    best = next(line for line in lines if line.is_best)
     try:
-        write_best(results, best, folder / BEST_FILE)
+        write_best(results, chosen, folder / BEST_FILE)
     except InputError as error:
         raise InputError(f"{folder / BEST_FILE} is not written: {error}") from None
     print(f"written to {folder}: report.md, report.html, table.csv, {', '.join(pictures)}")
-    print(f"python -m tfrestore.train --config {folder / BEST_FILE} --out FOLDER trains the best.")
+    print(f"python -m tfrestore.train --config {folder / BEST_FILE} --out FOLDER trains it.")
     return 0
+
+
+def _chosen(lines, name: str | None):
+    """The line of the trial that best.yaml is made of."""
+    if name is None:
+        return next(line for line in lines if line.is_best)
+    named = {line.trial.name: line for line in lines if line.trial.is_completed}
+    for line in named.values():
+        # Zeros in front may be left out.
+        if name.lstrip("0") == line.trial.name.lstrip("0"):
+            return line
+    raise UsageError(
+        f"--trial {name}: no such trial has been completed; there are {', '.join(sorted(named))}."
+    )
 
 
 def _importances(results):

@@ -29,6 +29,11 @@ def describe(results: SearchResults, lines: Sequence[Line]) -> list[str]:
         if best.trial.steps:
             text += f" after {format_steps(best.trial)} steps"
         said.append(f"{text}{_against_baseline(best)}.")
+        if ahead := results.ahead_of_best():
+            leads = [f"{trial.name} ({lead:+.3g} after {trial.steps})" for trial, lead in ahead]
+            said.append(
+                f"Not trained as long, but ahead of it after as many steps: {', '.join(leads)}."
+            )
     if len(results.steps) > 1:
         said.append(
             f"Trials had different numbers of steps ({', '.join(map(str, results.steps))}), after "

@@ -197,6 +197,30 @@ class SearchResults:
         ]
         return steps, [(trial, value) for trial, value in values if value is not None]
 
+    def ahead_of_best(self) -> list[tuple[TrialResult, float]]:
+        """The trials that were better than the best one when they ended, which was sooner.
+
+        Hyperband may have no time left to go on with them, so that the best value says nothing
+        about them.
+
+        Returns:
+            Each with its lead after its own steps, the largest first; of those that go on with each
+            other the longest.
+        """
+        gone_on = {trial.predecessor for trial in self.completed}
+        found = []
+        for trial in self.completed:
+            if trial.steps and trial.steps < (self.best.steps or 0) and trial.name not in gone_on:
+                value = self.value_at(trial, trial.steps)
+                reference = self.value_at(self.best, trial.steps)
+                if value is not None and reference is not None:
+                    found.append((trial, self._gain(value, reference)))
+        return sorted((each for each in found if each[1] > 0), key=lambda each: -each[1])
+
+    def _gain(self, value: float, reference: float) -> float:
+        """How much better a value is: positive is better."""
+        return value - reference if self.higher_is_better else reference - value
+
     def gain_over_baseline(self, trial: TrialResult) -> tuple[float, int] | None:
         """How much better a trial is than the preset's own setting after as many steps.
 
@@ -218,8 +242,7 @@ class SearchResults:
         found, reference = self.value_at(trial, steps), self.value_at(baseline, steps)
         if found is None or reference is None:
             return None
-        gain = found - reference if self.higher_is_better else reference - found
-        return gain, steps
+        return self._gain(found, reference), steps
 
 
 def read_search(folder: Path) -> SearchResults:

@@ -101,6 +101,17 @@ def test_the_report_grows_with_a_search_that_goes_on(tmp_path):
     assert (search.folder / "importance.png").is_file()
 
 
+def test_best_yaml_may_be_of_another_trial(hyperband_search, tmp_path, capsys):
+    assert main([str(hyperband_search), "--out", str(tmp_path), "--trial", "1"]) == 0
+    text = (tmp_path / "best.yaml").read_text()
+    assert "# Trial 0001: val_psnr" in text and "# A trial of a search" in text
+    assert f"--config {tmp_path}/best.yaml --out" in text
+    assert "steps: 100\n" in text
+    capsys.readouterr()
+    assert main([str(hyperband_search), "--out", str(tmp_path), "--trial", "77"]) == 2
+    assert "--trial 77: no such trial has been completed; there are 0000," in complaint(capsys)
+
+
 def test_a_search_without_a_completed_trial_has_no_report(tmp_path, capsys):
     search = MadeSearch(tmp_path / "a", outcome=lambda number, values: "no number at step 3.")
     assert main([str(search.folder)]) == 1

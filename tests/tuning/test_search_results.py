@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_searches import MadeSearch, declare, full_score
+from made_searches import MadeSearch, declare, full_score, hyperband
 
 from tfrestore.errors import UsageError
 from tuning.search_results import read_search
@@ -59,6 +59,21 @@ def test_trials_of_hyperband_are_compared_after_as_many_steps(hyperband_search):
         # Every curve has the same shape, so that this holds for equal steps only.
         assert gain == pytest.approx(full_score(trial.values) - BASELINE)
         assert steps == trial.steps
+
+
+def test_a_shorter_trial_that_was_ahead_of_the_best_is_named(tmp_path):
+    # The baseline alone has all the epochs; after the first one, wider networks are better.
+    search = MadeSearch(tmp_path / "a", hyperband()).run(8)
+    results = read_search(search.folder)
+    assert results.best is results.baseline and results.best.steps == 900
+    expected = [
+        (trial, pytest.approx(full_score(trial.values) - BASELINE))
+        for trial in results.completed
+        if full_score(trial.values) > BASELINE
+    ]
+    ahead = results.ahead_of_best()
+    assert sorted(ahead, key=lambda each: each[0].name) == expected and expected
+    assert [lead for _, lead in ahead] == sorted((lead for _, lead in ahead), reverse=True)
 
 
 def test_a_configuration_that_hyperband_goes_on_with_counts_once(hyperband_search):
