@@ -3,8 +3,8 @@
 Hines & Harte, "Speech intelligibility prediction using a neurogram similarity index measure"
 (Speech Communation 54(2), 2012), on the spectrogram of ViSQOL's audio mode (Chinen et al., "ViSQOL
 v3", QoMEX 2020): levels of 32 gammatone bands in frames of 80 ms, every 20 ms, compared in the
-3 x 3 cells around every cell. Losses on levels alone (`log_spectrum`) fill a hole of the original
-as readily as one that an encoder made; to this one it is worse than leaving both.
+3 x 3 cells around every cell. A network that is to have the right levels (`log_spectrum`) fills the
+pauses of an original's treble too; here what is steady where the original was not costs much.
 
 Departures from ViSQOL, which `tfrestore.metrics.visqol` follows: all frames count and are compared
 where they are, the last ones with zeros behind the end, nothing is aligned or matched, and what a

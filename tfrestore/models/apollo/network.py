@@ -13,7 +13,9 @@ are named, for block `i` from 0 to `depth - 1` and convolution `j` from 0 to 2:
   `feed_forward_kernel`;
 - `block_{i}_convolution_{j}` (`ConvActNorm`): `depthwise_kernel`, `depthwise_bias`, `gain`,
   `expansion_kernel`, `expansion_bias`, `projection_kernel`, `projection_bias`;
-- `band_reconstruction` (`BandReconstruction`): as `band_split`.
+- `band_reconstruction` (`BandReconstruction`): as `band_split`;
+- with `residual` also `level_features` (`LevelFeatures`): `kernel`, and `spectral_residual`
+  (`SpectralResidual`): `gain_kernel`, `gain_bias`, `level_kernel`, `level_bias`.
 
 Kernels are `(inputs, outputs)`, stacked ones `(bands - 1, inputs, outputs)`. Inputs of a band are
 its real parts, its imaginary parts and the logarithm of its norm; outputs are real parts, imaginary

@@ -5,6 +5,10 @@ logarithm per band. It takes millions of parameters and a long training until th
 the MP3 was. With `residual=True` the network works on frames of norm 1, so that it does the same at
 any loudness, and what it makes goes where there is next to nothing: what the encoder left is kept,
 but for a gain per band. Fresh weights leave the input almost as it is.
+
+Whether there was anything above an edge, and which bit rate made it, shows far below the loudest
+bands. So the spectrum is whitened for the band split (`whitened`), and told the bands' levels over
+the whole range besides (`LevelFeatures`).
 """
 
 from __future__ import annotations
