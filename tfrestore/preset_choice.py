@@ -100,10 +100,8 @@ def choose(found: Inspection, presets: Sequence[Preset], with_gaps: bool = False
     best = max(presets, key=lambda preset: gains[preset.name] or -1.0, default=None)
     if best is None or gains[best.name] is None:
         known = sorted({r for preset in presets for r in _improved_rates(preset)})
-        able = (
-            f"improve MP3s of {known[0]} to {known[-1]} kbit/s" if known else "are for other harm"
-        )
-        return Choice(None, f"{found}: the presets {able}, so nothing is written")
+        able = f"those of {known[0]} to {known[-1]} kbit/s" if known else "none"
+        return Choice(None, f"{found}: of MP3s the presets improve {able}, so nothing is written")
     about = "" if rate == found.kbit_per_second else f" as an MP3 of about {rate} kbit/s"
     reason = f"{found}: restored{about} with {best.name}"
     if best.metadata.get("improves_below_cutoff", True):

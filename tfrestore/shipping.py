@@ -25,6 +25,7 @@ from tfrestore.output_files import complete_folder
 from tfrestore.preset_card import CARD_FILE, make_card
 from tfrestore.preset_measurement import measure_preset
 from tfrestore.restorer import Restorer
+from tfrestore.yaml_files import read_yaml
 
 HISTORY_FILE = "history.csv"
 TABLE_FILE = "table.json"
@@ -208,7 +209,7 @@ def _architecture(
     file = shipped_folder(found.family, name).with_suffix(".yaml")
     if not file.is_file():
         raise UsageError(f"--name {name}: the preset of this name is of another family.")
-    wanted = yaml.safe_load(file.read_text("utf-8"))["network"]
+    wanted = read_yaml(file)["network"]
     for key, value in wanted.items():
         if found.config["network"].get(key) != value:
             raise UsageError(

@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from tfrestore.errors import UsageError
 from tfrestore.models import hub
 from tfrestore.version import __version__
+from tfrestore.yaml_files import read_yaml
 
 NETWORK_FILE = "config.json"
 RESTORER_FILE = "restorer.json"
@@ -152,7 +151,7 @@ def find_preset(preset: str | os.PathLike) -> Preset:
         room = Path(str(resources.files(f"tfrestore.models.{family}"))) / "presets"
         file = room / f"{name}.yaml"
         if file.is_file():
-            config = yaml.safe_load(file.read_text("utf-8"))
+            config = read_yaml(file)
             description = config.pop("description")
             if not (room / name / NETWORK_FILE).is_file():
                 return Preset(name, family, config, description, built_in=True)
@@ -183,15 +182,9 @@ def _read_folder(name: str, folder: Path) -> Preset:
             f"{', '.join(family_names())}; save the preset again."
         )
     training = folder / TRAINING_FILE
-    config = {}
-    if training.is_file():
-        try:
-            config = yaml.safe_load(training.read_text("utf-8"))
-        except (yaml.YAMLError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{training}: not valid YAML ({reason}); save it again.") from None
-        if not isinstance(config, dict):
-            raise UsageError(f"{training}: holds no configuration; save the preset again.")
+    config = read_yaml(training) if training.is_file() else {}
+    if not isinstance(config, dict):
+        raise UsageError(f"{training}: holds no configuration; save the preset again.")
     if (folder / RESTORER_FILE).is_file():
         config["restorer"] = _read_json(folder / RESTORER_FILE)
     description = str(metadata.get("description", ""))
