@@ -34,10 +34,12 @@ LOSSY_CODINGS = {
 _SHARP_FALL = 30.0
 _HIGHEST_CUT = 17200.0
 
-# An edge up to here means at most 64 kbit/s, which leaves more holes.
-_LOW_CUT = 14000.0
-_HOLES, _DEEP_HOLES = 0.0015, 0.0002
-_HOLES_BELOW_LOW_CUT, _DEEP_HOLES_BELOW_LOW_CUT = 0.002, 0.0005
+# The least shares of holes and of deep holes, with the highest frequency of an edge they are for:
+# of few bits many are left out, but where next to nothing is left there is little beside them.
+_LEAST_HOLES = ((5000.0, 0.0, 0.001), (14000.0, 0.002, 0.0005), (_HIGHEST_CUT, 0.0015, 0.0002))
+
+# An MP3 that was made of another is told up to here, which is some 80 kbit/s.
+_HIGHEST_CUT_OF_MP3 = 14000.0
 
 # Of long recordings, so much is analysed, in seconds that are evenly spread.
 _MOST_SECONDS = 300
@@ -80,14 +82,11 @@ class Inspection:
         rate, has no holes in its spectrogram. An MP3 has holes of its own, so one that was made of
         another is told up to some 80 kbit/s only.
         """
-        highest = _LOW_CUT if self.codec == "MP3" else _HIGHEST_CUT
+        highest = _HIGHEST_CUT_OF_MP3 if self.codec == "MP3" else _HIGHEST_CUT
         if self.cutoff is None or self.cutoff > highest:
             return False
-        if self.cutoff <= _LOW_CUT:
-            least = _HOLES_BELOW_LOW_CUT, _DEEP_HOLES_BELOW_LOW_CUT
-        else:
-            least = _HOLES, _DEEP_HOLES
-        return self.edge.holes >= least[0] and self.edge.deep_holes >= least[1]
+        holes, deep_holes = next(least for top, *least in _LEAST_HOLES if self.cutoff <= top)
+        return self.edge.holes >= holes and self.edge.deep_holes >= deep_holes
 
     def __str__(self) -> str:
         """What was found, in a phrase."""

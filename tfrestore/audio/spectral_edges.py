@@ -46,8 +46,8 @@ class SpectralEdge:
             nothing falls.
         fall: By how many decibels the loudest moments fall within 0.7 kHz there, to what is not
             exceeded anywhere above.
-        holes: Share of the cells (0.34 kHz by 12 ms) between 3 kHz and the edge that are at least
-            20 dB below those before and after.
+        holes: Share of the cells (0.34 kHz by 12 ms) between 3 kHz, or a third of the edge, and the
+            edge that are at least 20 dB below those before and after.
         deep_holes: The same of cells that are at least 30 dB below the bands around them.
     """
 
@@ -133,7 +133,8 @@ class SpectralEdges:
         last = np.flatnonzero(loud[: place + _FALL_BANDS] > rest + fall / 2)[-1]
         frequency = float((last + 1) * bandwidth)
         width = self.sample_rate / self._window * _HOLE_BINS
-        below = slice(int(_LOWEST_HOLE / width), max(0, int(frequency / width) - 1))
+        lowest = min(_LOWEST_HOLE, frequency / 3)
+        below = slice(int(lowest / width), max(0, int(frequency / width) - 1))
         count = self._cells * len(range(*below.indices(self._hole_bands)))
         holes = self._holes[:, below].sum(axis=1) / max(1, count)
         return SpectralEdge(frequency, fall, float(holes[0]), float(holes[1]))
