@@ -30,9 +30,9 @@ LOSSY_CODINGS = {
     "OPUS": "Opus",
 }
 
-# Music falls by so much where an encoder cuts it off, and LAME cuts up to 128 kbit/s below this.
+# Music falls by so much where an encoder cuts it off, and LAME does from 16 to 128 kbit/s in here.
 _SHARP_FALL = 30.0
-_HIGHEST_CUT = 17200.0
+_LOWEST_CUT, _HIGHEST_CUT = 3000.0, 17200.0
 
 # The least shares of holes and of deep holes, with the highest frequency of an edge they are for:
 # of few bits many are left out, but where next to nothing is left there is little beside them.
@@ -83,7 +83,7 @@ class Inspection:
         another is told up to some 80 kbit/s only.
         """
         highest = _HIGHEST_CUT_OF_MP3 if self.codec == "MP3" else _HIGHEST_CUT
-        if self.cutoff is None or self.cutoff > highest:
+        if self.cutoff is None or not _LOWEST_CUT <= self.cutoff <= highest:
             return False
         holes, deep_holes = next(least for top, *least in _LEAST_HOLES if self.cutoff <= top)
         return self.edge.holes >= holes and self.edge.deep_holes >= deep_holes
