@@ -95,6 +95,17 @@ def test_its_metadata_and_card_say_how_it_was_made_and_no_path(trained, shipped)
     assert (shipped / "history.csv").read_text() == (trained / "run/history.csv").read_text()
 
 
+def test_the_card_of_its_export_says_the_same(shipped):
+    from tfrestore.model_card import _card
+
+    names = ("restorer", "network", "tfrestore_version", "tensorflow_version", "keras_version")
+    facts = {**dict.fromkeys(names, "any"), "parameters": 1, "sample_rate": 16000}
+    metadata = presets.read_metadata(shipped)
+    card = _card(facts, {}, metadata)
+    assert "## The preset fills" in card and "It hums." in card and "an abacus" in card
+    assert "## The preset" not in _card(facts, {}, {})
+
+
 def test_its_configuration_can_be_trained(shipped):
     from tfrestore.training.configuration import read_config
 
