@@ -53,7 +53,7 @@ def _heading(results: SearchResults, line: Line, path: Path) -> str:
         f"{'The best' if line.is_best else 'A'} trial of a search: preset {results.preset}, "
         f"{results.tuner}, {results.folder}.",
         f"Trial {trial.name}: {results.objective} {format_score(trial.score)} ({better} is better)"
-        + (f" after {trial.steps} steps." if trial.steps else "."),
+        + (f", the best within {trial.steps} steps." if trial.steps else "."),
     ]
     if line.gain is not None and not line.is_baseline:
         lines.append(

@@ -17,4 +17,6 @@ def format_value(value) -> str:
     """A hyperparameter's value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "none"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

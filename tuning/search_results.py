@@ -60,7 +60,8 @@ class TrialResult:
             says so.
         steps_made: Steps after its latest validation; fewer where training ended early.
         curve: `(step, value)` of the objective after each validation, steps increasing.
-        values: Its hyperparameters.
+        values: Its hyperparameters as KerasTuner has them.
+        settings: The same as its configuration has them: KerasTuner makes true and false 1 and 0.
         space: KerasTuner's hyperparameters that the values are from.
         parameters: Numbers in its network, where the search says so.
         seconds: What its training took, its predecessors' not included.
@@ -76,6 +77,7 @@ class TrialResult:
     steps_made: int | None = None
     curve: tuple[tuple[int, float], ...] = ()
     values: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     space: tuple = ()
     parameters: float | None = None
     seconds: float | None = None
@@ -354,16 +356,21 @@ def _load_trial(name: str, folder: Path, objective: str) -> TrialResult:
         **{name: _finite(number) for name, number in efforts.items()},
         predecessor=predecessor if isinstance(predecessor, str) else None,
     )
-    return _with_steps(result, objective, curve)
+    return _with_training(result, objective, curve)
 
 
-def _with_steps(
+def _with_training(
     trial: TrialResult, objective: str, observed: Sequence[tuple[int, float]]
 ) -> TrialResult:
-    """The trial with its numbers of steps and its curve, which KerasTuner may count in epochs."""
+    """The trial with what its configuration and its history say: settings, steps and curve.
+
+    KerasTuner may count the steps of what it observed in epochs.
+    """
+    config = _read_training(trial.config_file)
+    settings = {name: _setting(config, name, value) for name, value in trial.values.items()}
     history = _read_history(trial.folder / RUN / HISTORY_FILE)
     made = int(history[-1]["step"]) if history else None
-    steps = _steps_of_config(trial.config_file, history) or made
+    steps = _steps_of_config(config.get("training", {}), history) or made
     curve = [(row["step"], row[objective]) for row in history if objective in row]
     if not curve:
         step_of = {row["step"]: row["step"] for row in history}
@@ -373,7 +380,21 @@ def _with_steps(
     if not curve and trial.score is not None and steps is not None:
         curve = [(made or steps, trial.score)]
     curve = tuple(sorted((int(step), value) for step, value in curve if math.isfinite(value)))
-    return replace(trial, steps=steps, steps_made=made, curve=curve)
+    return replace(trial, settings=settings, steps=steps, steps_made=made, curve=curve)
+
+
+def _read_training(file: Path) -> dict:
+    """A trial's configuration; nothing where it cannot be read."""
+    try:
+        return read_config(file)
+    except UsageError:
+        return {}
+
+
+def _setting(config: dict, name: str, value):
+    section, _, key = name.partition(".")
+    found = config.get(section)
+    return found.get(key, value) if isinstance(found, dict) else value
 
 
 def _read_history(file: Path) -> list[dict[str, float]]:
@@ -392,12 +413,8 @@ def _read_history(file: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _steps_of_config(file: Path, history: Sequence[dict[str, float]]) -> int | None:
+def _steps_of_config(asked: dict, history: Sequence[dict[str, float]]) -> int | None:
     """The steps that a configuration asks for, which may say epochs whose length the data gave."""
-    try:
-        asked = read_config(file).get("training", {})
-    except UsageError:
-        return None
     if _is_count(asked.get("steps")):
         return asked["steps"]
     per_epoch = asked.get("steps_per_epoch")

@@ -213,7 +213,16 @@ def _hyperparameter_axis(hyperparameter, label: str, trials: Sequence[TrialResul
     places = [coordinate(hyperparameter, trial.values.get(hyperparameter.name)) for trial in trials]
     values = _few_values(hyperparameter)
     if values is not None:
-        ticks = [(hyperparameter.value_to_prob(value), format_value(value)) for value in values]
+        # True and false, which KerasTuner may have as 1 and 0, as the trials have them.
+        texts = {
+            trial.values[hyperparameter.name]: format_value(trial.settings[hyperparameter.name])
+            for trial in trials
+            if hyperparameter.name in trial.settings
+        }
+        ticks = [
+            (hyperparameter.value_to_prob(value), texts.get(value, format_value(value)))
+            for value in values
+        ]
         places = _spread(places, len(values))
     else:
         ticks = _range_ticks(hyperparameter)

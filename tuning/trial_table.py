@@ -95,7 +95,6 @@ def as_cells(results: SearchResults, lines: Sequence[Line]) -> tuple[list[str], 
 
 def _cells(line: Line, efforts: Sequence[str], names: Sequence[str]) -> list[str]:
     trial = line.trial
-    values = [trial.values.get(name) for name in names]
     return [
         trial.name,
         line.mark,
@@ -103,7 +102,7 @@ def _cells(line: Line, efforts: Sequence[str], names: Sequence[str]) -> list[str
         format_score(trial.score),
         format_gain(line),
         *(_ABSENT if (n := getattr(trial, each)) is None else f"{n:,.0f}" for each in efforts),
-        *(_ABSENT if value is None else format_value(value) for value in values),
+        *(format_value(trial.settings[n]) if n in trial.settings else _ABSENT for n in names),
     ]
 
 
@@ -145,7 +144,7 @@ def format_csv(results: SearchResults, lines: Sequence[Line]) -> str:
             "compared_at_steps": line.compared_at,
             **{each: getattr(line.trial, each) for each in _EFFORTS},
             "predecessor": line.trial.predecessor,
-            **{name: line.trial.values.get(name) for name in names},
+            **{name: line.trial.settings.get(name) for name in names},
             "message": line.trial.message,
         }
         for line in lines

@@ -24,6 +24,7 @@ import keras
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.src import config as keras_tuner_config
 from rich.progress import Progress
 
 from tfrestore.data.catalogue import Catalogue
@@ -109,6 +110,8 @@ class TrainingTuner(BaseTuner):
         self.deadline = deadline
         self.watch = watch
         self._asked = -math.inf
+        # It would print a traceback for every trial that fails, of which a line is told here.
+        keras_tuner_config.DEBUG = False
         super().__init__(oracle, hypermodel, directory=str(folder), project_name=TRIALS)
 
     def _populate_initial_space(self) -> None:

@@ -69,7 +69,7 @@ class SearchView:
             )
         else:
             reason = (trial.message or "no number").strip().splitlines()[-1]
-            what = f"failed: {reason}"
+            what = reason if reason.startswith("skipped") else f"failed: {reason}"
         logger.info(
             "trial %s: %s; %s; %s",
             trial.trial_id,

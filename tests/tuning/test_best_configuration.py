@@ -41,8 +41,8 @@ def test_its_first_lines_say_where_it_is_from(hyperband_search, tmp_path):
     first, second, third, *_ = (tmp_path / "best.yaml").read_text().splitlines()
     assert first == f"# The best trial of a search: preset unet_tiny, hyperband, {results.folder}."
     assert second == (
-        f"# Trial {results.best.name}: val_psnr {results.best.score:.5g} (higher is better) after "
-        "900 steps."
+        f"# Trial {results.best.name}: val_psnr {results.best.score:.5g} (higher is better), the "
+        "best within 900 steps."
     )
     assert third.startswith("# That is +") and "after 900 steps" in third
 
