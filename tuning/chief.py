@@ -58,7 +58,7 @@ def serve_workers(
         UsageError: if nobody can listen at the address.
         InputError: if a worker found something wrong that concerns all trials.
     """
-    address = _free_address() if local_workers else _address_of_environment()
+    address = _free_address() if local_workers else address_of_environment()
     view = SearchView(oracle, bars)
     with _serving(oracle, address) as servicer, contextlib.ExitStack() as stack:
         workers = [
@@ -229,7 +229,12 @@ def _free_address() -> tuple[str, int]:
         return probe.getsockname()
 
 
-def _address_of_environment() -> tuple[str, int]:
+def address_of_environment() -> tuple[str, int]:
+    """The chief's IP and port, as KerasTuner is told them.
+
+    Raises:
+        UsageError: if one is missing.
+    """
     try:
         return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
     except (KeyError, ValueError):

@@ -20,7 +20,7 @@ from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.shards import open_training_data
 from tfrestore.errors import UsageError
 from tfrestore.progress import progress_bars
-from tuning.chief import end_with_standard_input, serve_workers
+from tuning.chief import address_of_environment, end_with_standard_input, serve_workers
 from tuning.hparams import write_experiment
 from tuning.hypermodel import PresetHyperModel
 from tuning.limits import GIB, Limits
@@ -139,6 +139,8 @@ def _work(
     deadline: float | None,
     catalogue: Catalogue,
 ) -> int:
+    # Without it KerasTuner would search alone.
+    address_of_environment()
     oracle = _oracle(request, deadline)
     hypermodel = PresetHyperModel(request.preset, request.space)
     trials = _trial_request(request, options, catalogue)

@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,18 +154,30 @@ class TrainingTuner(BaseTuner):
             write_config(folder, preset, self.request.data)
             return self._train(preset, folder, trial)
         except _OF_THE_TRIAL as error:
-            raise self._failed(folder, error) from None
+            raise FailedTrialError(str(error)) from None
         except UsageError as error:
             # What is wrong with the preset itself is wrong with the request, and not with a trial.
             if is_first:
                 raise SearchEnded(str(error)) from error
-            raise self._failed(folder, error) from None
+            raise FailedTrialError(str(error)) from None
         except (InputError, OSError) as error:
             raise SearchEnded(str(error)) from error
 
-    def _failed(self, folder: Path, error: Exception) -> FailedTrialError:
-        write_text(folder / MESSAGE_FILE, str(error))
-        return FailedTrialError(str(error))
+    def _try_run_and_update_trial(self, trial: Trial, *arguments, **options) -> None:
+        # KerasTuner's own prints what a trial failed of, and has no room for it in its messages.
+        try:
+            self._run_and_update_trial(trial, *arguments, **options)
+            trial.status = TrialStatus.COMPLETED
+            return
+        except FatalError:
+            raise
+        except FailedTrialError as error:
+            trial.message = str(error)
+        except Exception:
+            # As nobody foresaw; the other trials may do better.
+            trial.message = traceback.format_exc()
+        trial.status = TrialStatus.FAILED
+        write_text(Path(self.get_trial_dir(trial.trial_id)) / MESSAGE_FILE, trial.message)
 
     def _train(self, preset: Preset, folder: Path, trial: Trial) -> dict[str, float]:
         keras.backend.clear_session()
