@@ -136,7 +136,17 @@ class BayesianOptimizationOracle(SearchOracle, keras_tuner.oracles.BayesianOptim
 
 
 class HyperbandOracle(SearchOracle, keras_tuner.oracles.HyperbandOracle):
-    """Many short trials, the best of which go on (Li et al. 2018)."""
+    """Many short trials, the best of which go on (Li et al. 2018).
+
+    KerasTuner waits until a round is complete before its best go on, and so forever once one of it
+    has failed. Here a trial that failed leaves its bracket, and another is drawn for it.
+    """
+
+    def populate_space(self, trial_id: str) -> dict:
+        """The values of the next trial."""
+        for bracket in self._brackets:
+            _drop_failed(bracket["rounds"], self.trials)
+        return super().populate_space(trial_id)
 
     def first_values(self) -> dict:
         """Those of the preset, trained as long as the longest trials, in no bracket."""
@@ -147,6 +157,14 @@ class HyperbandOracle(SearchOracle, keras_tuner.oracles.HyperbandOracle):
             "tuner/bracket": 0,
             "tuner/round": 0,
         }
+
+
+def _drop_failed(rounds: list[list[dict]], trials: dict[str, Trial]) -> None:
+    """Takes trials that failed, and those that they went on with, out of a bracket's rounds."""
+    dropped = {name for name, trial in trials.items() if trial.status == TrialStatus.FAILED}
+    for entries in reversed(rounds):
+        dropped |= {entry["past_id"] for entry in entries if entry["id"] in dropped}
+        entries[:] = [entry for entry in entries if entry["id"] not in dropped]
 
 
 def make_oracle(

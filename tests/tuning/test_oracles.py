@@ -4,7 +4,7 @@ import json
 
 import keras_tuner
 import pytest
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from tfrestore.errors import DivergedError
 from tfrestore.models.presets import find_preset
@@ -94,22 +94,34 @@ def test_the_first_trial_is_the_preset_and_hyperband_trains_it_as_long_as_any(tm
         assert values.get("tuner/epochs") == (3 if name == "hyperband" else None)
 
 
-def test_hyperband_goes_on_with_the_best_of_a_round(tmp_path, hypermodel):
-    trials = search("hyperband", tmp_path, hypermodel, most=12).trials
+def test_hyperband_goes_on_with_the_best_of_a_round_though_some_of_it_failed(tmp_path, hypermodel):
+    trials = search("hyperband", tmp_path, hypermodel, most=9).trials
     promoted = next(t for t in trials.values() if "tuner/trial_id" in t.hyperparameters.values)
     values = promoted.hyperparameters.values
     before = trials[values["tuner/trial_id"]]
     assert (values["tuner/initial_epoch"], values["tuner/epochs"]) == (1, 3)
     rivals = [
-        t.score
-        for t in trials.values()
-        if t.hyperparameters.values["tuner/bracket"] == 1
-        and t.score is not None
-        and int(t.trial_id) < int(promoted.trial_id)
+        trial
+        for trial in list(trials.values())[1 : int(promoted.trial_id)]
+        if trial.hyperparameters.values["tuner/bracket"] == 1
     ]
-    assert before.score == max(rivals)
+    scores = [trial.score for trial in rivals if trial.score is not None]
+    # Three that did not fail make a round.
+    assert len(scores) == 3 < len(rivals)
+    assert before.score == max(scores)
     for key in ("network.filters", "recipe.learning_rate"):
         assert values[key] == before.hyperparameters.values[key]
+
+
+def test_a_trial_that_fails_late_takes_those_before_it_out_of_its_bracket():
+    rounds = [
+        [{"past_id": None, "id": name} for name in "abc"],
+        [{"past_id": "a", "id": "d"}],
+    ]
+    trials = {name: Trial(None, name, TrialStatus.COMPLETED) for name in "abcd"}
+    trials["d"].status = TrialStatus.FAILED
+    oracles._drop_failed(rounds, trials)
+    assert [[entry["id"] for entry in entries] for entries in rounds] == [["b", "c"], []]
 
 
 def test_a_failed_trial_says_why_in_its_file(tmp_path, hypermodel):
