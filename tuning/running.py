@@ -26,6 +26,7 @@ from tuning.hypermodel import PresetHyperModel
 from tuning.limits import GIB, Limits
 from tuning.oracles import SearchOracle, make_oracle
 from tuning.request import SearchRequest
+from tuning.space import Space
 from tuning.tuner import TRIALS, TimeIsUp, TrainingTuner, TrialRequest
 from tuning.view import SearchView
 
@@ -69,7 +70,7 @@ def run_search(
                 options=_passed_on(options),
                 deadline=deadline,
             )
-    return _tell_best(oracle, folder)
+    return _tell_best(oracle, request.space, folder)
 
 
 def open_music(data: str) -> Catalogue:
@@ -161,7 +162,7 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
     return words
 
 
-def _tell_best(oracle: SearchOracle, folder: Path) -> int:
+def _tell_best(oracle: SearchOracle, space: Space, folder: Path) -> int:
     """Prints what was found; returns the exit code."""
     found = [trial for trial in oracle.trials.values() if trial.score is not None]
     if not found:
@@ -169,9 +170,9 @@ def _tell_best(oracle: SearchOracle, folder: Path) -> int:
         return 1
     best = oracle.get_best_trials(1)[0]
     print(f"{folder}: {oracle.objective.name} {best.score:.5g}, trial {best.trial_id}:")
-    for name, value in best.hyperparameters.values.items():
-        if not name.startswith("tuner/"):
-            print(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
+    for dimension in space.dimensions:
+        value = dimension.value(best.hyperparameters)
+        print(f"  {dimension.key}: {f'{value:.4g}' if isinstance(value, float) else value}")
     config = folder / TRIALS / f"trial_{best.trial_id}" / "config.yaml"
     print(f"train it with: python -m tfrestore.train --config {config} --out FOLDER")
     return 0
