@@ -11,7 +11,7 @@ _MODULES = {
     "Apollo": "tfrestore.models.apollo.network",
     "UNet": "tfrestore.models.inpainter.network",
     "FrequencyAggregationGenerator": "tfrestore.models.sr_gan.network",
-    "FrequencyAggregationCritic": "tfrestore.models.sr_gan.network",
+    "FrequencyAggregationCritic": "tfrestore.models.sr_gan.discriminator",
     "InceptionAutoencoder": "tfrestore.models.inception_wgan.network",
     "InceptionDiscriminator": "tfrestore.models.inception_wgan.discriminator",
     "InceptionGenerator": "tfrestore.models.inception_wgan.network",

@@ -5,11 +5,11 @@ import tensorflow as tf
 
 from tfrestore.models import FrequencyAggregationCritic, FrequencyAggregationGenerator
 from tfrestore.models.presets import find_preset, preset_names
-from tfrestore.models.sr_gan.network import (
+from tfrestore.models.sr_gan.frequency_aggregation import (
     FrequencyAggregation,
-    FrequencyAggregationTrunk,
     FrequencyDistribution,
 )
+from tfrestore.models.sr_gan.trunk import FrequencyAggregationTrunk
 
 SIZES = {"bins": 16, "filters": (2, 4, 4), "aggregation": 16, "maps": 4}
 BINS, NOISE = 16, 6

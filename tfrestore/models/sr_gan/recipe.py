@@ -51,10 +51,8 @@ from tfrestore.losses.profiles import (
 )
 from tfrestore.losses.wasserstein import wasserstein_critic_loss, wasserstein_generator_loss
 from tfrestore.metrics.keras_metrics import LSD, SNR
-from tfrestore.models.sr_gan.network import (
-    FrequencyAggregationCritic,
-    FrequencyAggregationGenerator,
-)
+from tfrestore.models.sr_gan.discriminator import FrequencyAggregationCritic
+from tfrestore.models.sr_gan.network import FrequencyAggregationGenerator
 from tfrestore.models.sr_gan.restorer import SRGANRestorer
 from tfrestore.pictures import spectrogram_picture
 from tfrestore.training.distribution import (
