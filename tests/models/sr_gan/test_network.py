@@ -236,6 +236,19 @@ def test_one_vector_of_noise_serves_every_item_of_a_batch():
     )
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_several_versions_of_a_batch_are_those_of_one_vector_each(residual):
+    generator = make_generator(residual=residual)
+    spectrum, noise = normal(2, 130, BINS, 2), normal(3, 2, NOISE)
+    together = generator(spectrum, noise)
+    assert together.shape == (6, 6, BINS, 2)
+    expected = np.concatenate([generator(spectrum, vectors) for vectors in noise])
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    symbolic = generator(keras.KerasTensor((2, 130, BINS, 2)), keras.KerasTensor((3, 2, NOISE)))
+    assert symbolic.shape == together.shape
+    assert generator.compute_output_shape((None, 130, BINS, 2), (3, None, NOISE))[0] is None
+
+
 def test_the_deterministic_generator_takes_no_noise():
     generator = make_generator(noise_size=0)
     spectrum = normal(1, 130, BINS, 2)

@@ -51,6 +51,7 @@ from tfrestore.models.sr_gan.trunk import (
     INNER_DILATIONS,
     OUTER_DILATIONS,
     FrequencyAggregationTrunk,
+    versions_of,
 )
 
 
@@ -63,7 +64,9 @@ class FrequencyAggregationGenerator(SpectrumModel):
     distribution, and returns the same representation of the restored recording, float32,
     `(batch, frames - 124, bins, 2)`: no frame is made up, so 62 at either side are context. Noise
     of shape `(1, noise_size)` serves every item of the batch. Other noise gives another
-    restoration, the same noise the same. Batch and frames may be unknown.
+    restoration, the same noise the same. Noise of shape `(versions, batch, noise_size)` gives
+    several of each, `(versions * batch, ...)`, first one of every item; up to Conv5 that is the
+    work of one. Batch and frames may be unknown.
 
     Exact shift equivariance over time holds for outputs whose `receptive_frames` are all real.
 
@@ -177,17 +180,21 @@ class FrequencyAggregationGenerator(SpectrumModel):
         x = ops.cast(x, "float32")
         if not self.residual:
             return x
-        return self.hole_filling(spectrum[:, self.context_frames : -self.context_frames], x)
+        kept = spectrum[:, self.context_frames : -self.context_frames]
+        if noise is not None and len(noise.shape) == 3:
+            kept = ops.tile(kept, (ops.shape(noise)[0], 1, 1, 1))
+        return self.hole_filling(kept, x)
 
     def compute_output_shape(self, spectrum_shape, noise_shape=None):
         """The shape of what `call` returns."""
         batch, frames = spectrum_shape[:2]
         frames = None if frames is None else frames - 2 * self.context_frames
-        return batch, frames, self.bins, PARTS
+        return versions_of(batch, noise_shape), frames, self.bins, PARTS
 
     def compute_output_spec(self, spectrum, noise=None):
         """The shape and dtype of what `call` returns."""
-        return keras.KerasTensor(self.compute_output_shape(spectrum.shape), "float32")
+        noise_shape = None if noise is None else noise.shape
+        return keras.KerasTensor(self.compute_output_shape(spectrum.shape, noise_shape), "float32")
 
     def get_config(self):
         """The constructor's arguments."""

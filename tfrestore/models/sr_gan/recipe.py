@@ -267,9 +267,7 @@ class SRGANTrainer(keras.Model):
         ]
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
-            generated = self._generate(
-                tf.concat([degraded] * versions, axis=0), tf.concat(noise, axis=0)
-            )
+            generated = self._generate(degraded, tf.stack(noise))
             values = self.critic(generated, tf.concat([condition] * versions, axis=0))
             losses = tf.reduce_mean(tf.split(wasserstein_generator_loss(values), versions), axis=0)
             tracked = {}
@@ -314,9 +312,7 @@ class SRGANTrainer(keras.Model):
         self._distances["snr"].update_state(original, restored)
         if self.is_stochastic:
             spectrum = self._spectrum(degraded)
-            generated = self._generate(
-                tf.concat([spectrum] * 2, axis=0), tf.concat(noise, axis=0), training=False
-            )
+            generated = self._generate(spectrum, tf.stack(noise), training=False)
             spreads = _profile_distances(generated)
         else:
             # Its two restorations are one; the zeros are there to compare with.

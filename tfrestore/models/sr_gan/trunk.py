@@ -23,8 +23,9 @@ INNER_DILATIONS = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)
 class FrequencyAggregationTrunk(layers.Layer):
     """Conv1 to Conv14, what generator and critic have in common.
 
-    Takes `(batch, frames, bins, channels)`, with `noise_size` also `(batch, noise_size)`, and
-    returns `(batch, frames, inner bins, maps)`, where inner bins are `aggregation / maps`.
+    Takes `(batch, frames, bins, channels)`, with `noise_size` also `(batch, noise_size)` or
+    `(versions, batch, noise_size)`, and returns `(batch, frames, inner bins, maps)`, or
+    `(versions * batch, ...)`, where inner bins are `aggregation / maps`.
     Without `pad_time` 124 frames fewer come out, 62 at either side. Batch and frames may be
     unknown.
 
@@ -156,6 +157,10 @@ class FrequencyAggregationTrunk(layers.Layer):
         conv5, conv6, *others = zip(self.inner_convolutions, self.inner_activations, strict=True)
         x = self._convolve(x, *conv5)
         if self.noise_size:
+            if len(noise.shape) == 3:
+                # Nothing so far depends on the noise, so it was done once for all versions.
+                x = ops.tile(x, (ops.shape(noise)[0], 1, 1, 1))
+                noise = ops.reshape(noise, (-1, self.noise_size))
             size = (*ops.shape(x)[:3], self.noise_size)
             noise = ops.cast(noise, x.dtype)[:, None, None, :]
             x = ops.concatenate([x, ops.broadcast_to(noise, size)], axis=-1)
@@ -178,7 +183,7 @@ class FrequencyAggregationTrunk(layers.Layer):
         batch, frames = input_shape[:2]
         if frames is not None and not self.pad_time:
             frames -= 2 * sum(INNER_DILATIONS)
-        return batch, frames, self.inner_bins, self.maps
+        return versions_of(batch, noise_shape), frames, self.inner_bins, self.maps
 
     def get_config(self):
         """The constructor's arguments."""
@@ -192,3 +197,10 @@ class FrequencyAggregationTrunk(layers.Layer):
             "skip_connections": self.skip_connections,
             "seed": self.seed,
         }
+
+
+def versions_of(batch: int | None, noise_shape) -> int | None:
+    """How many items come out of a batch with noise of a shape; `None` if that is not known."""
+    if noise_shape is None or len(noise_shape) < 3:
+        return batch
+    return None if batch is None or noise_shape[0] is None else noise_shape[0] * batch
