@@ -18,9 +18,13 @@ Where the text at hand is silent:
 - With several critic steps, each sees the same excerpts and new noise.
 - The critic's value of an excerpt is the mean of its values of the frames. Its slope is that of
   this mean by all of the excerpt that the generator makes; the MP3 beside it is held.
-- Distances between whole excerpts are in the tens. For a distance d the critic's best slope under
-  a gradient penalty of weight w is 1 + d / (2 w), and its estimate is d times that: hundreds are no
-  explosion as long as they level off.
+- Distances between whole excerpts are in the tens, since of two noises of the right level none is
+  the other. For a distance d the critic's best slope under a gradient penalty of weight w is
+  1 + d / (2 w), and its estimate is d times that at most, which small networks' critics come near.
+  sr_gan_tiny has w = 20, two critic steps and half the critic's learning rate for the generator.
+  Measured: its estimate is 32 after 200 steps, 102 after 1,000 and level at 130 from 1,600 on; with
+  w = 10, three critic steps and a third of the rate it was 160 after 180; with w = 10, one step,
+  equal rates and Adam's first moment at 0.5 it fell to 0 within 200.
 - The drift penalty is on each frame's value.
 - Both restorations are judged by the critic and both share the generator's loss.
 - Profiles are of square-root magnitudes, what the critic sees too: plain ones would look for the
