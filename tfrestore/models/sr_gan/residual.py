@@ -15,7 +15,7 @@ from keras import layers, ops
 # that what lies between two partials is no hole.
 _NEIGHBOURS = 9
 
-# Squares of powers: what is made is halved where it is 15 dB above what is there.
+# Of squared powers: what is made is halved where it is 15 dB above what is there.
 _PROTECTION = 1000.0
 
 # What a fresh network makes is as loud as the music. What is missing is not.
@@ -39,10 +39,9 @@ class HoleFilling(layers.Layer):
 
     where the gain undoes what LAME turns the sound down by, `made` is a quarter of what the network
     says, so that a fresh one is 24 dB below the music, and p and q are the powers of what was made
-    and of what is there, means of nine bins around.
-    So an encoder's empty bins get all of what was made, and where there is music that is not at
-    least 15 dB weaker it stays as it is. There are no weights. Each frame is by itself; batch and
-    frames may be unknown.
+    and of what is there, means of nine bins around. So an encoder's empty bins get all of what was
+    made, and music stays as it is where it is not at least 15 dB weaker. Each frame is by itself;
+    there are no weights. Batch and frames may be unknown.
     """
 
     def __init__(self, **kwargs):
