@@ -15,6 +15,7 @@ import difflib
 import errno
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -310,14 +311,13 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
     found = find_preset(preset)
     if found.folder is None:
         return found.make("network", **overrides)
-    room = importlib.import_module(f"tfrestore.models.{found.family}.network")
     file = found.folder / NETWORK_FILE
     config = _read_json(file)
     # What is written in a stranger's file decides no more than which of the family's networks it
     # is, and with which arguments: Keras would import any module that is named there.
-    network_class = getattr(room, str(config.get("class_name")), None)
+    network_class = _find_network_class(found.family, str(config.get("class_name")))
     arguments = config.get("config")
-    if not (isinstance(network_class, type) and issubclass(network_class, PresetMixin)):
+    if network_class is None:
         raise UsageError(f"{file}: describes no network of {found.family}; save the preset again.")
     try:
         arguments = {**arguments, "dtype": _precision(arguments.get("dtype")), **overrides}
@@ -385,6 +385,17 @@ def file_checksum(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_network_class(family: str, name: str) -> type | None:
+    """A family's network or discriminator; `None` if it has none of that name."""
+    for room in ("network", "discriminator"):
+        module = f"tfrestore.models.{family}.{room}"
+        if importlib.util.find_spec(module):
+            found = getattr(importlib.import_module(module), name, None)
+            if isinstance(found, type) and issubclass(found, PresetMixin):
+                return found
+    return None
 
 
 class PresetMixin:
