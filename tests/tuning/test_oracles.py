@@ -1,15 +1,17 @@
 """A search that is killed at any moment, and gone on with, has the table of one that never was."""
 
 import json
+import threading
 
 import keras_tuner
 import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from tfrestore.errors import DivergedError
+from tfrestore.errors import DivergedError, UsageError
 from tfrestore.models.presets import find_preset
+from tfrestore.progress import progress_bars
 from tfrestore.training.configuration import resolve
-from tuning import oracles
+from tuning import chief, oracles
 from tuning.hypermodel import PresetHyperModel
 from tuning.limits import Limits
 from tuning.oracles import make_oracle
@@ -41,11 +43,16 @@ class FakeTuner(TrainingTuner):
         return {"val_psnr": epochs - rate, "step": epochs, "parameters": 1, "seconds": 1}
 
 
-def search(name, folder, hypermodel, most=TRIALS_MADE):
+def made_oracle(name, hypermodel, most=TRIALS_MADE):
     hp = keras_tuner.HyperParameters()
     hypermodel.declare_hyperparameters(hp)
     oracle = make_oracle(name, keras_tuner.Objective("val_psnr", "max"), hp, epochs=3, seed=1)
     oracle.most_trials = most
+    return oracle
+
+
+def search(name, folder, hypermodel, most=TRIALS_MADE):
+    oracle = made_oracle(name, hypermodel, most)
     oracle.open(folder, TRIALS)
     FakeTuner(oracle, hypermodel, TrialRequest(None, "music", Limits()), folder).search()
     return oracle
@@ -140,9 +147,7 @@ def test_a_limit_can_be_raised_later(tmp_path, hypermodel):
 
 
 def test_a_trial_whose_worker_died_is_begun_twice_and_then_failed(tmp_path, hypermodel):
-    hp = keras_tuner.HyperParameters()
-    hypermodel.declare_hyperparameters(hp)
-    oracle = make_oracle("random", keras_tuner.Objective("val_psnr", "max"), hp, 3, seed=0)
+    oracle = made_oracle("random", hypermodel)
     oracle.open(tmp_path, TRIALS)
     first = oracle.create_trial("worker0")
     other = oracle.create_trial("worker1")
@@ -153,3 +158,31 @@ def test_a_trial_whose_worker_died_is_begun_twice_and_then_failed(tmp_path, hype
     assert "died twice (SIGKILL)" in oracle.trials[first.trial_id].message
     assert list(oracle.ongoing_trials.values()) == [oracle.trials[other.trial_id]]
     assert oracle.abandon("nobody", "SIGKILL") is None
+
+
+def test_a_worker_elsewhere_that_knows_the_chiefs_address_makes_the_same_table(
+    tmp_path, monkeypatch, hypermodel
+):
+    expected = table(search("hyperband", tmp_path / "alone", hypermodel))
+    folder = tmp_path / "shared"
+    chiefs = made_oracle("hyperband", hypermodel)
+    chiefs.open(folder, TRIALS)
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(chief._free_address()[1]))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
+    with progress_bars() as bars:
+        serving = threading.Thread(
+            target=chief.serve_workers, args=(chiefs, folder, bars, 0, [], None), daemon=True
+        )
+        serving.start()
+        own = made_oracle("hyperband", hypermodel)
+        FakeTuner(own, hypermodel, TrialRequest(None, "music", Limits()), folder).search()
+        serving.join(timeout=30)
+    assert not serving.is_alive()
+    assert table(chiefs) == expected
+
+
+def test_half_an_address_of_a_chief_is_told(monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(UsageError, match="set KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT"):
+        chief.address_of_environment()
