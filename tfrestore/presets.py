@@ -78,7 +78,7 @@ def _line(preset) -> Line:
         size="" if size is None else f"{size / 2**20:.1f} MiB",
         license=metadata.get("license", ""),
         scores=_scores(metadata.get("restores", {})),
-        purpose=preset.description,
+        purpose=metadata.get("description") or preset.description,
     )
 
 
