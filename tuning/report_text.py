@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tfrestore.evaluation.cells import markdown_table
 from tuning.importance import Importances
-from tuning.search_results import COMPLETED, SearchResults
+from tuning.search_results import SearchResults
+from tuning.trial_results import COMPLETED
 from tuning.trial_table import Line, format_markdown, format_score, format_steps
 
 

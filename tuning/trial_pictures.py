@@ -18,7 +18,8 @@ import numpy as np
 from tfrestore.pictures import make_figure
 from tuning.importance import PERCENTILES, Importances, coordinate, tunable
 from tuning.labels import format_value, short_names
-from tuning.search_results import DAMAGED, RUNNING, SearchResults, TrialResult
+from tuning.search_results import SearchResults
+from tuning.trial_results import DAMAGED, RUNNING, TrialResult
 
 #: What the elements of an SVG are called that belong to a trial, with its name behind it.
 LINE = "line-"

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from tfrestore.evaluation.cells import markdown_table
 from tuning.importance import tunable
 from tuning.labels import format_value, short_names
-from tuning.search_results import SearchResults, TrialResult
+from tuning.search_results import SearchResults
+from tuning.trial_results import TrialResult
 
 _ABSENT = "-"
 _EFFORTS = ("parameters", "seconds")

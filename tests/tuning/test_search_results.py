@@ -190,7 +190,7 @@ def use(folder):
 )
 @given(content=st.binary(max_size=200))
 def test_any_bytes_as_a_trial_harm_no_other(three_trials, monkeypatch, content):
-    monkeypatch.setattr("tuning.search_results._SECONDS_BETWEEN", 0)
+    monkeypatch.setattr("tuning.trial_results._SECONDS_BETWEEN", 0)
     file = three_trials / "trials" / "trial_0001" / "trial.json"
     before = file.read_bytes()
     try:
@@ -220,7 +220,7 @@ def places_in(tree, place=()):
 )
 @given(data=st.data(), value=JSON)
 def test_a_trial_with_anything_in_one_place_harms_no_other(three_trials, monkeypatch, data, value):
-    monkeypatch.setattr("tuning.search_results._SECONDS_BETWEEN", 0)
+    monkeypatch.setattr("tuning.trial_results._SECONDS_BETWEEN", 0)
     file = three_trials / "trials" / "trial_0001" / "trial.json"
     before = file.read_text()
     tree = json.loads(before)
