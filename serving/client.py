@@ -186,15 +186,15 @@ def _forms(tensors: dict[str, dict]) -> str:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Prints a line per number of clients; returns the exit code."""
-    import numpy as np
-
     from serving.remote.load import measure_load
     from serving.remote.restorer import RemoteRestorer
+    from tfrestore.audio.tone import tone_with_gap
 
     transport, failed = connect(options), False
     with RemoteRestorer(transport, seconds=options.timeout) as restorer:
         samples = max(1, round(options.seconds * restorer.sample_rate))
-        waveform = np.random.default_rng(0).uniform(-0.5, 0.5, (1, samples)).astype(np.float32)
+        # Of a sound without gaps an inpainter would have nothing to do.
+        waveform = tone_with_gap(samples, restorer.sample_rate)[None]
 
         def request():
             transport.predict("serving_default", {"waveform": waveform}, options.timeout)

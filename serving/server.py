@@ -197,8 +197,11 @@ async def _serve(options, config, batching: dict | None, metrics_path: str | Non
         )
     async with contextlib.AsyncExitStack() as stack:
         # Before the models are loaded, which takes long: a port in use is told at once.
-        http_socket = _listen(options) if options.rest_api_port else None
-        if http_socket:
+        if options.port:
+            _listen(options.host, options.port, "--port").close()
+        http_socket = None
+        if options.rest_api_port:
+            http_socket = _listen(options.host, options.rest_api_port, "--rest_api_port")
             stack.enter_context(http_socket)
         try:
             repository = Repository(config, load)
@@ -225,11 +228,10 @@ async def _serve(options, config, batching: dict | None, metrics_path: str | Non
     return 0
 
 
-def _listen(options) -> socket.socket:
-    address = (options.host, options.rest_api_port)
+def _listen(host: str, number: int, flag: str) -> socket.socket:
     listening = None
     try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         family, kind, protocol, _, name = found[0]
         # asyncio sends answers without delay only where it is told that the protocol is TCP.
         listening = socket.socket(family, kind, protocol)
@@ -238,11 +240,14 @@ def _listen(options) -> socket.socket:
     except OSError as error:
         if listening:
             listening.close()
-        raise UsageError(
-            f"--rest_api_port: {options.host}:{options.rest_api_port} cannot be listened at "
-            f"({error.strerror}); choose another port."
-        ) from None
+        raise _port_error(host, number, flag, error.strerror) from None
     return listening
+
+
+def _port_error(host: str, number: int, flag: str, reason: str) -> UsageError:
+    return UsageError(
+        f"{flag}: {host}:{number} cannot be listened at ({reason}); choose another port."
+    )
 
 
 @contextlib.asynccontextmanager
@@ -256,10 +261,8 @@ async def _grpc_listening(options, predictor):
     except RuntimeError:
         bound = 0
     if not bound:
-        raise UsageError(
-            f"--port: {options.host}:{options.port} cannot be listened at (it is in use, or not "
-            "this machine's); choose another port."
-        )
+        # Somebody has taken it while the models were loaded.
+        raise _port_error(options.host, options.port, "--port", "it is in use")
     await server.start()
     logger.info("gRPC at %s:%d", options.host, options.port)
     try:

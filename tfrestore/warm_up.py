@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfrestore.audio.tone import tone_with_gap
 from tfrestore.model_card import EXTRA_ASSETS
 
 logger = logging.getLogger(__name__)
@@ -82,24 +83,17 @@ def _value(restorer, tensor: str, shape: list[int | None], dtype: str):
     """One row for an input; `None` where nothing says what it should look like."""
     rate = restorer.sample_rate
     if tensor == "waveform":
-        return _sound(shape[1] or rate, rate)[np.newaxis]
+        return tone_with_gap(shape[1] or rate, rate)[np.newaxis]
     if tensor == "waveform_bytes":
-        return [_sound(restorer.chunk_plan.window_samples, rate).tobytes()]
+        return [tone_with_gap(restorer.chunk_plan.window_samples, rate).tobytes()]
     if tensor == "audio_bytes":
-        return [_wav(_sound(rate, rate), rate)]
+        return [_wav(tone_with_gap(rate, rate), rate)]
     sizes = [1, *shape[1:]]
     if tensor == "magnitude":
         sizes = [size or 128 for size in sizes]
     if None in sizes:
         return None
     return np.zeros(sizes, dtype)
-
-
-def _sound(samples: int, rate: int) -> np.ndarray:
-    """A tone with a gap, so that a model that fills gaps has one to fill; float32."""
-    sound = 0.3 * np.sin(2 * np.pi * 440 / rate * np.arange(samples, dtype=np.float32))
-    sound[samples // 2 : samples // 2 + rate // 50] = 0
-    return sound.astype(np.float32)
 
 
 def _wav(sound: np.ndarray, rate: int) -> bytes:
