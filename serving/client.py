@@ -148,7 +148,8 @@ def restore(options: argparse.Namespace) -> int:
                 RemoteRestorer(connect(options), options.concurrency, options.timeout)
             )
 
-        return restore_files(options, load, f"the model {options.model} on the server")
+        model = f"the model {options.model} on the server"
+        return restore_files(options, load, model, "python -m serving.client")
 
 
 def tell_status(options: argparse.Namespace) -> int:

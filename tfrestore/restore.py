@@ -373,21 +373,26 @@ def restore(options: argparse.Namespace) -> int:
     return run_jobs(jobs, options, models, noise)
 
 
-def restore_files(options: argparse.Namespace, load, model: str) -> int:
+def restore_files(options: argparse.Namespace, load, model: str, program: str) -> int:
     """Restores files with another restorer than a preset's; returns the command's exit code.
 
     Args:
         options: `inputs` and those of `add_restore_arguments`.
         load: Makes the `RecordingRestorer`; called if there is something to do.
         model: What a message calls it.
+        program: The command's name.
     """
     jobs = plan_jobs(options)
     noise = _read_noise(options)
-    return run_jobs(jobs, options, NamedModel(load, options, noise, model), noise)
+    return run_jobs(jobs, options, NamedModel(load, options, noise, model), noise, program)
 
 
 def run_jobs(
-    jobs: list[Job], options: argparse.Namespace, models: NamedModel | PresetModels, noise
+    jobs: list[Job],
+    options: argparse.Namespace,
+    models: NamedModel | PresetModels,
+    noise,
+    program: str = "tfrestore restore",
 ) -> int:
     """Restores files, with progress bars.
 
@@ -396,6 +401,7 @@ def run_jobs(
         options: Those of `add_restore_arguments`.
         models: What to restore each file with.
         noise: The noise vector that was given, or `None`.
+        program: The command's name.
 
     Returns:
         The command's exit code.
@@ -426,10 +432,11 @@ def run_jobs(
                         print_result(bars, str(path))
             finished += len(versions)
         bars.update(overall, completed=len(jobs))
-    if failed:
-        files = len({job.source for job in jobs})
+    files = len({job.source for job in jobs})
+    # Why one failed is said already.
+    if failed and files > 1:
         names = ", ".join(map(str, failed))
-        print(f"tfrestore restore: {len(failed)} of {files} files failed: {names}", file=sys.stderr)
+        print(f"{program}: {len(failed)} of {files} files failed: {names}", file=sys.stderr)
     return 1 if failed else 0
 
 
