@@ -32,9 +32,9 @@ def test_every_family_has_a_model_where_export_puts_it(tmp_path):
     assert {model.model_platform for model in models} == {"tensorflow"}
 
 
-def test_batches_are_of_the_allowed_sizes():
+def test_batches_have_up_to_16_windows_and_are_not_filled_up():
     values = batching_parameters(FOLDER / "batching_parameters.txt")
-    assert values["allowed_batch_sizes"] == [1, 2, 4, 8, 16]
+    assert values["allowed_batch_sizes"] == []
     assert values["max_batch_size"] == 16
     assert values["batch_timeout_micros"] == 5000
 
