@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tfrestore.command_line import CommandParser, HelpFormatter, run_command
 from tfrestore.errors import InputError, UsageError
-
-logger = logging.getLogger("tfrestore.tuning.report")
 
 EXAMPLES = """\
   python -m tuning.report tuning_runs/a
@@ -21,8 +19,8 @@ def make_report_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = CommandParser(
         prog="python -m tuning.report",
-        description="Print the trials of a search as a table, the best first, and write into its\n"
-        "folder\n"
+        description="Print the trials of a search as a table, those that were trained longest\n"
+        "first and of them the best, and write into its folder\n"
         "  report.md, table.csv     the table\n"
         "  report.html              table and pictures on one page, to be opened from the disk\n"
         "  parallel-coordinates.png, importance.png\n"
@@ -115,8 +113,6 @@ def _importances(results):
 
 
 def _nothing_finished(results) -> str:
-    from collections import Counter
-
     counts = Counter(trial.status for trial in results.trials)
     found = ", ".join(f"{number} {status}" for status, number in counts.items()) or "none begun"
     last = next((trial.message for trial in reversed(results.trials) if trial.message), "")

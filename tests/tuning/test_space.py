@@ -60,7 +60,8 @@ def test_a_trial_is_a_configuration_with_lists_nulls_and_switches_as_they_are(tm
     assert config["network"]["filters"] == [8, 8, 8]
     assert config["training"]["weight_average"] is None
     assert config["recipe"]["equalized_learning_rate"] is False
-    assert config["recipe"]["learning_rate"] == 0.002
+    own = find_preset("sr_gan_tiny").config["recipe"]["learning_rate"]
+    assert config["recipe"]["learning_rate"] == own
 
 
 def test_a_space_that_leaves_the_preset_out_is_widened_by_it(tmp_path):
