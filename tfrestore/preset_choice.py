@@ -96,12 +96,13 @@ def choose(found: Inspection, presets: Sequence[Preset], with_gaps: bool = False
         rate = estimated_bit_rate(found)
     if rate is None or not (is_mp3 or was_mp3):
         return Choice(None, f"{found}: {_untouched(found)}")
-    gains = {preset.name: _gain(preset, rate, found.info.channels) for preset in presets}
-    best = max(presets, key=lambda preset: gains[preset.name] or -1.0, default=None)
-    if best is None or gains[best.name] is None:
+    gains = [(_gain(preset, rate, found.info.channels), preset) for preset in presets]
+    able = [(gain, preset) for gain, preset in gains if gain is not None]
+    if not able:
         known = sorted({r for preset in presets for r in _improved_rates(preset)})
-        able = f"those of {known[0]} to {known[-1]} kbit/s" if known else "none"
-        return Choice(None, f"{found}: of MP3s the presets improve {able}, so nothing is written")
+        some = f"those of {known[0]} to {known[-1]} kbit/s" if known else "none"
+        return Choice(None, f"{found}: of MP3s the presets improve {some}, so nothing is written")
+    best = max(able, key=lambda each: each[0])[1]
     about = "" if rate == found.kbit_per_second else f" as an MP3 of about {rate} kbit/s"
     reason = f"{found}: restored{about} with {best.name}"
     if best.metadata.get("improves_below_cutoff", True):
