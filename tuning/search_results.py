@@ -87,13 +87,20 @@ class SearchResults:
         return sorted(points.items())
 
     def value_at(self, trial: TrialResult, steps: int) -> float | None:
-        """The best value until so many steps: what training keeps when it ends there.
+        """The value of a training that ends after so many steps.
+
+        That is the score of the trial, or of the one it goes on with, that ended there; elsewhere
+        the best value until then, since training keeps the best model.
 
         Returns:
             The value; `None` if the trial had fewer steps, or none of its validations came so soon.
         """
         if trial.steps is None or trial.steps < steps:
             return None
+        for each in self.lineage(trial):
+            # A ruler on recordings is not what training keeps the best model by.
+            if each.steps == steps and each.score is not None:
+                return each.score
         values = [value for step, value in self.curve(trial) if step <= steps]
         if not values:
             return None

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from made_searches import MadeSearch, declare, full_score, hyperband
 
 from tfrestore.errors import UsageError
-from tuning.search_results import read_search
+from tuning.search_results import SearchResults, read_search
 from tuning.trial_pictures import make_axes
+from tuning.trial_results import TrialResult
 from tuning.trial_table import as_cells, format_csv, make_lines
 
 BASELINE = 31.0  # What `full_score` is of unet_tiny's own setting.
@@ -99,6 +100,25 @@ def test_where_less_is_better_the_least_is_best(tmp_path):
         assert results.gain_over_baseline(trial)[0] == pytest.approx(
             BASELINE - full_score(trial.values)
         )
+
+
+def test_a_ruler_may_get_worse_while_training_goes_on(tmp_path):
+    def trial(name, steps, score, predecessor=None):
+        curve = ((steps, score),)
+        return TrialResult(
+            name, tmp_path, "completed", "", score, steps, steps, curve, predecessor=predecessor
+        )
+
+    trials = (
+        trial("0000", 12, 4.98),
+        trial("0001", 4, 4.80),
+        trial("0002", 12, 4.89, predecessor="0001"),
+    )
+    results = SearchResults(tmp_path, "a", "b", "lsd", False, "hyperband", "demo", trials)
+    assert results.gain_over_baseline(trials[2]) == (pytest.approx(0.09), 12)
+    # The ruler was not laid on the baseline after 4 steps.
+    assert results.gain_over_baseline(trials[1]) is None
+    assert results.value_at(trials[2], 4) == 4.80 and results.best is trials[1]
 
 
 def test_a_search_that_goes_on_is_read_as_far_as_it_is(tmp_path):
