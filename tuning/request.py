@@ -19,6 +19,7 @@ from tfrestore.yaml_files import read_yaml
 from tuning.layout import REQUEST_FILE
 from tuning.objectives import RecordingsScore
 from tuning.space import Space
+from tuning.workers import LOGS
 
 #: What a later call may not change, in the order in which a difference is told.
 _FIXED = ("family", "preset", "data", "objective", "tuner", "space", "base", "score", "seed")
@@ -138,7 +139,10 @@ def read_request(folder: Path) -> SearchRequest | None:
     """
     file = folder / REQUEST_FILE
     if not file.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # Workers that wait for the request have their log lines there already.
+        if folder.exists() and (
+            not folder.is_dir() or any(each.name != LOGS for each in folder.iterdir())
+        ):
             raise UsageError(
                 f"{folder}: this holds something else than a search; choose another --out."
             )

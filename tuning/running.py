@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras_tuner
@@ -20,7 +21,7 @@ from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.shards import open_training_data
 from tfrestore.errors import UsageError
 from tfrestore.progress import progress_bars
-from tuning.chief import address_of_environment, end_with_standard_input, serve_workers
+from tuning.chief import address_of_environment, serve_workers
 from tuning.hparams import write_experiment
 from tuning.hypermodel import PresetHyperModel
 from tuning.limits import GIB, Limits
@@ -29,20 +30,26 @@ from tuning.request import SearchRequest
 from tuning.space import Space
 from tuning.tuner import TRIALS, TimeIsUp, TrainingTuner, TrialRequest
 from tuning.view import SearchView
+from tuning.workers import Worker
 
 logger = logging.getLogger("tfrestore.tuning")
 
 
 def run_search(
-    request: SearchRequest, folder: Path, options: argparse.Namespace, deadline: float | None
+    request: SearchRequest,
+    folder: Path,
+    options: argparse.Namespace,
+    deadline: float | None,
+    workers: Sequence[Worker],
 ) -> int:
     """Runs a search, or goes on with it; returns an exit code.
 
     Args:
         request: The search.
         folder: Its folder.
-        options: Of the command: how many workers, and what a trial may need.
+        options: Of the command: what a trial may need.
         deadline: `time.time()` at which to stop; `None` for never.
+        workers: On this machine, started; none to train here or to be told by the environment.
 
     Raises:
         UsageError: if the music or the folder cannot be used.
@@ -50,8 +57,6 @@ def run_search(
     """
     catalogue = open_music(request.data)
     role = os.environ.get("KERASTUNER_TUNER_ID")
-    if options.chief_on_stdin:
-        end_with_standard_input()
     if role is not None and "chief" not in role:
         return _work(request, folder, options, deadline, catalogue)
     request.write(folder)
@@ -59,17 +64,10 @@ def run_search(
     oracle.open(folder, TRIALS)
     write_experiment(folder / TRIALS, request.space, request.objective)
     with progress_bars() as bars:
-        if role is None and options.workers == 1:
+        if role is None and not workers:
             _alone(request, folder, options, deadline, catalogue, oracle, bars)
         else:
-            serve_workers(
-                oracle,
-                folder,
-                bars,
-                local_workers=0 if role is not None else options.workers,
-                options=_passed_on(options),
-                deadline=deadline,
-            )
+            serve_workers(oracle, bars, workers, deadline)
     return _tell_best(oracle, request.space, folder)
 
 
@@ -151,15 +149,6 @@ def _work(
     except TimeIsUp:
         logger.info("the time is up")
     return 0
-
-
-def _passed_on(options: argparse.Namespace) -> list[str]:
-    """The options that every worker on this machine gets as well."""
-    words = ["--workers", str(options.workers)]
-    for name in ("max_parameters", "max_memory"):
-        if getattr(options, name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    return words
 
 
 def _tell_best(oracle: SearchOracle, space: Space, folder: Path) -> int:

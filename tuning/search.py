@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from tfrestore.command_line import (
     seed,
 )
 from tfrestore.errors import InputError, UsageError
+from tuning.workers import Worker, listen_to_chief, started_workers, wait_for_chief
 
 if TYPE_CHECKING:
     from tfrestore.models.presets import Preset
@@ -149,10 +152,38 @@ def make_search_parser() -> argparse.ArgumentParser:
 
 def search(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
-    from tuning.request import read_request
-
     folder = Path(options.out)
-    began = time.time()
+    deadline = None if options.max_minutes is None else time.time() + 60 * options.max_minutes
+    if options.chief_on_stdin:
+        listen_to_chief()
+    has_own_workers = options.workers > 1 and "KERASTUNER_TUNER_ID" not in os.environ
+    try:
+        with started_workers(
+            options.workers * has_own_workers, folder, _passed_on(options), deadline
+        ) as workers:
+            return _search(folder, options, deadline, workers)
+    except KeyboardInterrupt:
+        print(
+            f"python -m tuning.search: interrupted; the same command, or --out {folder} alone, "
+            "goes on.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _search(
+    folder: Path,
+    options: argparse.Namespace,
+    deadline: float | None,
+    workers: Sequence[Worker],
+) -> int:
+    from keras_tuner.errors import FatalError
+
+    from tuning.request import read_request
+    from tuning.running import run_search
+
+    if options.chief_on_stdin:
+        wait_for_chief()
     earlier = read_request(folder)
     if options.preset is not None:
         request = _request(options)
@@ -162,25 +193,21 @@ def search(options: argparse.Namespace) -> int:
         request = _going_on(earlier, options, folder)
     else:
         raise UsageError("name a model with --preset (tfrestore presets lists them).")
-
-    from keras_tuner.errors import FatalError
-
-    from tuning.running import run_search
-
-    deadline = None if options.max_minutes is None else began + 60 * options.max_minutes
     try:
-        return run_search(request, folder, options, deadline)
+        return run_search(request, folder, options, deadline, workers)
     except FatalError as error:
         if isinstance(error.__cause__, InputError | OSError):
             raise error.__cause__ from None
         raise
-    except KeyboardInterrupt:
-        print(
-            f"python -m tuning.search: interrupted; the same command, or --out {folder} alone, "
-            "goes on.",
-            file=sys.stderr,
-        )
-        return 130
+
+
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    """The options that every worker on this machine gets as well."""
+    words = ["--workers", str(options.workers)]
+    for name in ("max_parameters", "max_memory"):
+        if getattr(options, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return words
 
 
 def _request(options: argparse.Namespace) -> SearchRequest:

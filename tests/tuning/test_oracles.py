@@ -17,6 +17,7 @@ from tuning.limits import Limits
 from tuning.oracles import make_oracle
 from tuning.space import Space
 from tuning.tuner import TRIALS, TrainingTuner, TrialRequest
+from tuning.workers import free_address
 
 TRIALS_MADE = 6
 
@@ -168,11 +169,11 @@ def test_a_worker_elsewhere_that_knows_the_chiefs_address_makes_the_same_table(
     chiefs = made_oracle("hyperband", hypermodel)
     chiefs.open(folder, TRIALS)
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(chief._free_address()[1]))
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free_address()[1]))
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
     with progress_bars() as bars:
         serving = threading.Thread(
-            target=chief.serve_workers, args=(chiefs, folder, bars, 0, [], None), daemon=True
+            target=chief.serve_workers, args=(chiefs, bars, [], None), daemon=True
         )
         serving.start()
         own = made_oracle("hyperband", hypermodel)
