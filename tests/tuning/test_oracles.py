@@ -178,7 +178,7 @@ def test_a_worker_elsewhere_that_knows_the_chiefs_address_makes_the_same_table(
         serving.start()
         own = made_oracle("hyperband", hypermodel)
         FakeTuner(own, hypermodel, TrialRequest(None, "music", Limits()), folder).search()
-        serving.join(timeout=30)
+        serving.join(timeout=300)
     assert not serving.is_alive()
     assert table(chiefs) == expected
 
