@@ -60,10 +60,14 @@ def objectives_of(trainer: keras.Model) -> dict[str, str]:
 def default_objective(trainer: keras.Model) -> str:
     """What a search looks for when it is not told: what the loop keeps the best model by.
 
-    Of a model that makes several versions it is the same score of the best of them.
+    Of a model that makes several versions it is the same score of the best of them. Where the loop
+    keeps by the loss, whose weights differ between trials, it is the first score that is none.
     """
-    is_stochastic = getattr(trainer, "is_stochastic", False)
-    return trainer.monitor if is_stochastic else f"val_{trainer.monitor}"
+    score = trainer.monitor
+    if score == "loss":
+        names = [metric.name for metric in trainer.validation_metrics]
+        score = next(name for name in names if name != "loss")
+    return score if getattr(trainer, "is_stochastic", False) else f"val_{score}"
 
 
 def find_objective(name: str | None, trainer: keras.Model) -> keras_tuner.Objective:

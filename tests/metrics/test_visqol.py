@@ -334,7 +334,7 @@ def test_the_filters_are_slaneys(band):
 
 def direct_nsim(reference, estimate):
     """The similarity of every cell, from its equation."""
-    kernel = similarity._WEIGHTS.reshape(3, 3)
+    kernel = similarity.WEIGHTS.reshape(3, 3)
 
     def blurred(cells):
         return scipy.ndimage.correlate(cells, kernel, mode="nearest")
