@@ -11,7 +11,7 @@ from tfrestore.errors import DivergedError, UsageError
 from tfrestore.models.presets import find_preset
 from tfrestore.progress import progress_bars
 from tfrestore.training.configuration import resolve
-from tuning import chief, oracles
+from tuning import chief, oracles, tuner
 from tuning.hypermodel import PresetHyperModel
 from tuning.limits import Limits
 from tuning.oracles import make_oracle
@@ -24,6 +24,12 @@ TRIALS_MADE = 6
 
 class Killed(BaseException):
     """As kill -9 would end a process, at a moment that a test chooses."""
+
+
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch):
+    """Trials that take no time need no pause between two questions to the oracle."""
+    monkeypatch.setattr(tuner, "_IDLE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
