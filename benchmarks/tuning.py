@@ -4,7 +4,7 @@ Searches the same space at random with one worker and with more, each in a fresh
 synthesised music with tiny networks, and prints the seconds and their ratio. Starting the
 interpreters counts.
 
-    python -m benchmarks.tuning --trials 10 --workers 1 2
+    python -m benchmarks.tuning --trials 24 --workers 1 2
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = make_parser("tuning", __doc__.partition("\n\n")[2].strip())
     parser.prog = "python -m benchmarks.tuning"
-    parser.add_argument("--trials", type=int, default=10, help="trials of each search")
+    parser.add_argument("--trials", type=int, default=24, help="trials of each search")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="how many")
     return run_command(parser, benchmark, arguments)
 
