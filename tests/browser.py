@@ -57,7 +57,7 @@ def serve():
         server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """A headless Chromium of the system's."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -229,7 +229,7 @@ def playable_sound_font(path: str | os.PathLike | None) -> tuple[SoundFont, Path
     with open(font.path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     # The number is that of the way in which it is rewritten.
-    target = cache_folder() / f"sound-font-1-{digest}.sf2"
+    target = cache_folder() / f"sound-font-2-{digest}.sf2"
     if not target.exists():
         beside = None
         try:
