@@ -25,13 +25,11 @@ from tfrestore.output_files import complete_folder
 from tfrestore.preset_card import CARD_FILE, make_card
 from tfrestore.preset_measurement import measure_preset
 from tfrestore.restorer import Restorer
+from tfrestore.training.configuration import NOTES
+from tfrestore.training.run_folder import HISTORY_FILE
 from tfrestore.yaml_files import read_yaml
 
-HISTORY_FILE = "history.csv"
 TABLE_FILE = "table.json"
-
-# What a run's configuration says of this machine, or of itself.
-_NOTES = ("preset", "family", "catalogue")
 
 
 @dataclass(frozen=True)
@@ -202,9 +200,8 @@ def _architecture(
     Raises:
         UsageError: if there is one of another network.
     """
-    sections = {k: v for k, v in found.config.items() if k not in _NOTES}
     if name not in presets.preset_names():
-        content = {"description": statements.description, **sections}
+        content = {"description": statements.description, **_sections(found)}
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     file = shipped_folder(found.family, name).with_suffix(".yaml")
     if not file.is_file():
@@ -221,9 +218,13 @@ def _architecture(
 
 def _configuration(found: presets.Preset, name: str) -> str:
     """The run's configuration without what only the machine knows that it was made on."""
-    sections = {k: v for k, v in found.config.items() if k not in _NOTES}
-    content = {"preset": name, "family": found.family, **sections}
+    content = {"preset": name, "family": found.family, **_sections(found)}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _sections(found: presets.Preset) -> dict:
+    """A run's configuration without what it says of itself and of its machine."""
+    return {name: values for name, values in found.config.items() if name not in NOTES}
 
 
 def _restores(improved: dict[str, float | None], mono: bool) -> dict:

@@ -30,6 +30,25 @@ def make_train_parser() -> argparse.ArgumentParser:
         "--preset", help="built-in preset (tfrestore presets lists them) or a folder to fine-tune"
     )
     parser.add_argument(
+        "--data",
+        help="folder of music or of stems, or demo; fma:, musdb:, moisesdb:, stems:, midi: or "
+        "maestro: in front of it says what it is, and musdb:A+moisesdb:B joins several",
+    )
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--epochs", type=int, help="epochs at most")
+    parser.add_argument("--steps", type=int, help="steps at most, instead of epochs")
+    add_configuration_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the latest checkpoint of the run in --out, with its configuration",
+    )
+    return parser
+
+
+def add_configuration_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what changes a preset's configuration, for whatever trains by it."""
+    parser.add_argument(
         "--config",
         metavar="FILE",
         help="YAML file with sections that change the preset; a run's config.yaml repeats that run",
@@ -43,26 +62,12 @@ def make_train_parser() -> argparse.ArgumentParser:
         help="change one key; may be repeated",
     )
     parser.add_argument(
-        "--data",
-        help="folder of music or of stems, or demo; fma:, musdb:, moisesdb:, stems:, midi: or "
-        "maestro: in front of it says what it is, and musdb:A+moisesdb:B joins several",
-    )
-    parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--epochs", type=int, help="epochs at most")
-    parser.add_argument("--steps", type=int, help="steps at most, instead of epochs")
-    parser.add_argument(
         "--batch-size", type=int, help="examples per step, over all devices together"
     )
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="of the network"
     )
     parser.add_argument("--seed", type=seed, help="decides examples and degradations")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the latest checkpoint of the run in --out, with its configuration",
-    )
-    return parser
 
 
 def train(options: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ def write_hparams(folder: Path, trial: Trial, scores: dict[str, float]) -> None:
     """
     values = trial.hyperparameters.values
     with tf.summary.create_file_writer(str(folder)).as_default(step=int(scores["step"])):
-        api.hparams({name: value for name, value in values.items()}, trial_id=trial.trial_id)
+        api.hparams(values, trial_id=trial.trial_id)
         for name, value in scores.items():
             if name not in ("epoch", "step"):
                 tf.summary.scalar(name, value)

@@ -11,6 +11,3 @@ RUN = "run"
 
 #: In that, TensorBoard's files: curves in folders below, and the trial's values, which are ours.
 LOGS = "logs"
-
-#: And the scores by epoch.
-HISTORY_FILE = "history.csv"

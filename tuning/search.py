@@ -22,9 +22,9 @@ from tfrestore.command_line import (
     positive_integer,
     positive_number,
     run_command,
-    seed,
 )
 from tfrestore.errors import InputError, UsageError
+from tfrestore.train import add_configuration_arguments
 from tuning.workers import Worker, listen_to_chief, started_workers, wait_for_chief
 
 if TYPE_CHECKING:
@@ -88,21 +88,9 @@ def make_search_parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="give a key one value in all trials; may be repeated",
     )
-    parser.add_argument("--config", metavar="FILE", help="sections that change the preset")
-    parser.add_argument(
-        "--set",
-        dest="assignments",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change one key of the preset; may be repeated",
-    )
+    add_configuration_arguments(parser)
     parser.add_argument(
         "--epochs", type=positive_integer, help="epochs of a trial, with hyperband of the longest"
-    )
-    parser.add_argument("--batch-size", type=positive_integer, help="examples per step")
-    parser.add_argument(
-        "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="of the network"
     )
     parser.add_argument(
         "--patience",
@@ -110,7 +98,6 @@ def make_search_parser() -> argparse.ArgumentParser:
         metavar="EPOCHS",
         help="end a trial after so many epochs without a better model",
     )
-    parser.add_argument("--seed", type=seed, help="decides trials, examples and degradations")
     parser.add_argument(
         "--degradation", metavar="NAME", help="what a ruler's recordings suffer, such as mp3:32"
     )

@@ -18,7 +18,8 @@ from pathlib import Path
 from tfrestore.errors import InputError, UsageError
 from tfrestore.models.presets import TRAINING_FILE
 from tfrestore.training.configuration import read_config
-from tuning.layout import HISTORY_FILE, RUN
+from tfrestore.training.run_folder import HISTORY_FILE
+from tuning.layout import RUN
 
 COMPLETED, RUNNING, FAILED, SKIPPED, DAMAGED = (
     "completed",

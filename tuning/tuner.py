@@ -38,10 +38,10 @@ from tfrestore.errors import (
 )
 from tfrestore.models.presets import TRAINING_FILE, Preset, write_text
 from tfrestore.training.loop import TrainingRun
-from tfrestore.training.run_folder import write_config
+from tfrestore.training.run_folder import HISTORY_FILE, write_config
 from tuning.hparams import write_hparams
 from tuning.hypermodel import PresetHyperModel
-from tuning.layout import HISTORY_FILE, LOGS, RUN, TRIALS
+from tuning.layout import LOGS, RUN, TRIALS
 from tuning.limits import Limits, TooLargeError
 from tuning.objectives import RecordingsScore
 from tuning.oracles import MESSAGE_FILE, SearchOracle

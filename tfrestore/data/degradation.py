@@ -8,6 +8,7 @@ that is heard and by the one that shall be. `degrade`, `prepare` and `evaluate` 
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -35,16 +36,16 @@ OF_RECORDINGS = (
 DESCRIPTION = f"{OF_RECORDINGS}; of MIDI files instruments:INPUT:TARGET"
 
 
-class Degradation:
+class Degradation(abc.ABC):
     """A degradation by its name."""
 
     #: Whether it exists in a magnitude spectrogram only.
     is_spectral = False
 
     @property
+    @abc.abstractmethod
     def name(self) -> str:
         """As the user writes it."""
-        raise NotImplementedError
 
     def check(self, track: Track) -> None:
         """Refuses a track that cannot have it.
@@ -58,6 +59,7 @@ class Degradation:
                 "instruments:INPUT:TARGET, or recordings."
             )
 
+    @abc.abstractmethod
     def degrade(self, waveform: np.ndarray, sample_rate: int, seed: int, index: int) -> np.ndarray:
         """The damaged recording, float32 `(channels, samples)` like the intact one.
 
@@ -71,7 +73,6 @@ class Degradation:
             UsageError: if the degradation exists in spectrograms or MIDI files only, or LAME has
                 not the bit rate.
         """
-        raise NotImplementedError
 
     def pair(
         self,

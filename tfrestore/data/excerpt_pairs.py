@@ -13,6 +13,7 @@ either.
 
 from __future__ import annotations
 
+import abc
 import functools
 import itertools
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from tfrestore.data.pair_batches import pair_batches
 from tfrestore.errors import AudioFileError, UsageError
 
 
-class ExcerptPairs:
+class ExcerptPairs(abc.ABC):
     """What the classes of pairs share; each is a dataclass with these fields and some of its own.
 
     Attributes:
@@ -47,13 +48,14 @@ class ExcerptPairs:
             raise UsageError(f"data.samples is {self.samples}: give at least 1.")
 
     @property
+    @abc.abstractmethod
     def variants(self) -> Sequence:
         """The variants of the degradation, of which each example has one: at least one.
 
         One is drawn at random for each example; in file order they take turns.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def make(self, track: Track, number: int, variant) -> tuple[np.ndarray, np.ndarray]:
         """Makes a pair.
 
@@ -68,9 +70,8 @@ class ExcerptPairs:
         Raises:
             AudioFileError: if it cannot be made.
         """
-        raise NotImplementedError
 
-    def check(self, track: Track) -> None:
+    def check(self, track: Track) -> None:  # noqa: B027, most refuse nothing
         """Refuses a track that no such pairs can be made of; every track of a run is asked for.
 
         Raises:

@@ -289,7 +289,7 @@ class TrainingRun:
             return {}
         if not self.validation_tracks:
             logger.info("there are no validation tracks; the model of the last epoch is kept")
-        history = _History(self.folder / "history.csv", keep_until=step)
+        history = _History(self.folder / run_folder.HISTORY_FILE, keep_until=step)
         stage, train_step = None, None
         test_step = self._distributed(self.trainer.test_step)
         batches = iter(
@@ -334,7 +334,7 @@ class TrainingRun:
                         **{f"val_{name}": value for name, value in validation.items()},
                         "steps_per_second": round(speed["steps_per_second"], 3),
                     }
-                    with self._writing("history.csv"):
+                    with self._writing(run_folder.HISTORY_FILE):
                         history.append(scores)
                     self._reset_metrics()
                     pace = _Pace(step)

@@ -12,6 +12,9 @@ from tfrestore.errors import UsageError
 from tfrestore.models.presets import NETWORK_FILE, TRAINING_FILE, Preset, find_preset, write_text
 from tfrestore.training.configuration import read_config
 
+#: The scores of each epoch.
+HISTORY_FILE = "history.csv"
+
 
 def check_free(folder: Path) -> None:
     """Refuses a folder for a new run before any work is done.

@@ -4,13 +4,15 @@ A metric keeps a sum and a count, which a distribution strategy adds up over its
 the mean is over items however unequal the replicas' batches are.
 """
 
+import abc
+
 import keras
 from keras import ops
 
 from tfrestore.errors import InputError
 
 
-class MeanOverItems(keras.metrics.Mean):
+class MeanOverItems(keras.metrics.Mean, abc.ABC):
     """Mean of one value per item of a batch; a subclass says which in `values`.
 
     Items without a finite value are left out; where none is left, the result is 0.
@@ -20,9 +22,9 @@ class MeanOverItems(keras.metrics.Mean):
         dtype: Of the sum and the count, as for every Keras metric; values are computed in float32.
     """
 
+    @abc.abstractmethod
     def values(self, reference, estimate):
         """Returns one value for each row of two float32 tensors (batch, numbers): (batch,)."""
-        raise NotImplementedError
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds the items of a batch to the mean.

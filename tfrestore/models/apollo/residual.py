@@ -17,10 +17,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tfrestore.audio.lame_gain import LAME_GAIN
 from tfrestore.models.apollo.weights import normalize, uniform
-
-# LAME turns the sound down to 0.95 up to 160 kbit/s.
-_USUAL_GAIN = 1 / 0.95
 
 # What is nearly right already bears smaller steps than other weights take.
 _GAIN_STEP = 0.1
@@ -77,7 +75,7 @@ class SpectralResidual(layers.Layer):
         """See the class."""
         features = normalize(features, 1.0)
         gain = ops.sum(features * self.gain_kernel, axis=-1) + self.gain_bias
-        gain = self._per_bin(_USUAL_GAIN + _GAIN_STEP * gain)
+        gain = self._per_bin(1 / LAME_GAIN + _GAIN_STEP * gain)
         level = ops.sum(features * self.level_kernel, axis=-1) + self.level_bias + _FIRST_LEVEL
         real, imaginary = spectrum
         power = real**2 + imaginary**2

@@ -11,6 +11,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from tfrestore.audio.lame_gain import LAME_GAIN
+
 # Bins next to each other, 194 Hz wide in the paper's transform: a few partials of most tones, so
 # that what lies between two partials is no hole.
 _NEIGHBOURS = 9
@@ -23,9 +25,6 @@ _USUAL_LEVEL = 0.25
 
 # A squared power, of a magnitude of 1e-6.
 _TINY = 1e-24
-
-# LAME turns the sound down to 0.95 up to 160 kbit/s.
-_USUAL_GAIN = 1 / 0.95
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -53,7 +52,7 @@ class HoleFilling(layers.Layer):
         made = _USUAL_LEVEL * ops.cast(made, "float32")
         own, new = (ops.square(_power_around(x)) for x in (spectrum, made))
         share = new / (new + _PROTECTION * own + _TINY)
-        return _USUAL_GAIN**0.5 * spectrum + share * made
+        return spectrum / LAME_GAIN**0.5 + share * made
 
     def compute_output_shape(self, spectrum_shape, made_shape=None):
         """The shape of what `call` returns."""
