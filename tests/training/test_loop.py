@@ -559,3 +559,12 @@ def test_a_batch_that_devices_cannot_share_evenly_is_refused(tmp_path, music_fol
         TrainingRun(
             preset, open_catalogue(music_folder), tmp_path, "", mirrored_strategy("CPU:0", "CPU:1")
         )
+
+
+def test_a_training_from_fresh_weights_has_not_the_licence_of_those_that_are_shipped(
+    tmp_path, music_folder
+):
+    preset = resolve(find_preset("unet_tiny"))
+    assert preset.metadata["license"]
+    run = TrainingRun(preset, open_catalogue(music_folder), tmp_path / "run", str(music_folder))
+    assert run.origin == {}

@@ -118,7 +118,7 @@ class TrainingRun:
             self.network = make_network(preset)
             self.restorer = make(preset, "restorer", self.network)
         # A run that goes on has it in its own folder.
-        self.origin = presets.read_origin(preset.folder, self.folder)
+        self.origin = presets.read_origin(preset.initial_weights, self.folder)
         self.examples = make(preset, "data", self.restorer)
         self.steps_per_epoch = settings.steps_per_epoch or max(
             LEAST_STEPS_PER_EPOCH, self.examples.count(self.tracks) // settings.batch_size
