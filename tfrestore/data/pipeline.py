@@ -73,6 +73,8 @@ class GapExamples:
             authors' code does. Defaults to `"random"`.
         geometry: How waveforms become patches.
         use_tensorflow_io: As for `decode_excerpt`; no result depends on it.
+        waveform_share_lost: Least and largest share of the samples that `waveform` gaps lose, of
+            which more frames than that are lost. Defaults to `share_lost`.
 
     Raises:
         UsageError: if a kind, the order or a number is none of those possible.
@@ -84,6 +86,7 @@ class GapExamples:
     order: str = "random"
     geometry: PatchGeometry = field(default_factory=PatchGeometry)
     use_tensorflow_io: bool | None = None
+    waveform_share_lost: Sequence[float] | None = None
 
     def __post_init__(self):
         if self.order not in ORDERS:
@@ -110,6 +113,8 @@ class GapExamples:
         geometry = self.geometry
         shape = (geometry.frames, geometry.bins)
         shares = tuple(self.share_lost)
+        if kind == "waveform" and self.waveform_share_lost is not None:
+            shares = tuple(self.waveform_share_lost)
         if kind != "waveform":
             return gap_mask(kind, seed, index, patches, shares=shares, shape=shape)
         samples = geometry.samples(patches)

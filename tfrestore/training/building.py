@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfrestore.errors import InputError, OutOfMemoryError, UsageError
 from tfrestore.models import presets
 from tfrestore.models.presets import Preset
+from tfrestore.training.configuration import TrainingSettings
 
 
 def make(preset: Preset, section: str, *args, **overrides):
@@ -57,7 +58,7 @@ def make_network(preset: Preset):
 
 
 def make_trainer(preset: Preset, network, restorer, steps_per_epoch: int):
-    """The trainer that a resolved preset's recipe describes.
+    """The trainer that a resolved preset's recipe describes, for as long as its settings say.
 
     Raises:
         UsageError: if it cannot be built.
@@ -68,6 +69,7 @@ def make_trainer(preset: Preset, network, restorer, steps_per_epoch: int):
         "restorer": restorer,
         "sample_rate": restorer.sample_rate,
         "steps_per_epoch": steps_per_epoch,
+        "total_steps": TrainingSettings(**preset.config["training"]).total_steps(steps_per_epoch),
     }
     given = {name: value for name, value in offered.items() if name in wanted}
     return make(preset, "recipe", network, **given)

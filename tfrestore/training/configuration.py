@@ -28,7 +28,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SECTIONS = ("network", "restorer", "recipe", "data", "training")
 
 # Arguments of a class that are no keys of its section: whoever makes it has them.
-_MADE_ELSEWHERE = ("network", "restorer", "critic", "discriminator", "steps_per_epoch")
+_MADE_ELSEWHERE = ("network", "restorer", "critic", "discriminator", "steps_per_epoch", "total_steps")
 
 #: What a run's own `config.yaml` holds beside the sections.
 NOTES = ("preset", "family", "catalogue")
@@ -82,6 +82,10 @@ class TrainingSettings:
             raise UsageError(
                 f"training.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
             )
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps at most."""
+        return self.steps or self.epochs * steps_per_epoch
 
 
 def resolve(

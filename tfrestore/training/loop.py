@@ -13,7 +13,7 @@ A recipe's trainer is a Keras model with the network as `network`, `train_step`,
 - `stage_at(step)`: the trainer, or part of it, whose `train_step` and `training_metrics` count
   after so many steps, where training has stages;
 - `uses_batch_statistics`: whether those have to be measured before the network is used;
-- arguments `restorer` and `steps_per_epoch` of its constructor.
+- arguments `restorer`, `steps_per_epoch` and `total_steps` of its constructor.
 
 TensorBoard shows what the trainer's `illustrate`, or that of the examples, returns.
 
@@ -141,7 +141,7 @@ class TrainingRun:
             self.tracks, settings.seed, batches=settings.calibration_batches
         )
 
-        self.total_steps = settings.steps or settings.epochs * self.steps_per_epoch
+        self.total_steps = settings.total_steps(self.steps_per_epoch)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
         self.epochs_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)

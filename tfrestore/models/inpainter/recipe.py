@@ -40,6 +40,7 @@ from tfrestore.pictures import spectrogram_picture
 from tfrestore.training.distribution import mean_over_replicas
 
 BATCH_NORMS = ("training", "inference")
+LEARNING_RATE_DECAYS = ("none", "cosine")
 
 
 def squared_error(target, restored):
@@ -53,6 +54,16 @@ def log_squared_error(target, restored):
 
 
 LOSSES = {"mse": squared_error, "log_mse": log_squared_error}
+
+
+def log_root_error(target, restored):
+    """`log_squared_error` of the square roots of two maps, in which quiet bins count as well.
+
+    The offset of normalised magnitudes keeps the slope of a root finite: only a restored value that
+    is less than a tenth of it, and so no magnitude, is cut off.
+    """
+    target, restored = (ops.sqrt(ops.maximum(each, 1e-4)) for each in (target, restored))
+    return log_squared_error(target, restored)
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -71,6 +82,13 @@ class InpainterTrainer(keras.Model):
         loss: `"mse"`, the paper's mean squared error, or `"log_mse"`, its logarithm per patch,
             which makes a decibel in a quiet patch count as much as one in a loud patch, as the mean
             PSNR does. Defaults to `"mse"`.
+        learning_rate_decay: `"none"`, the paper's constant rate, or `"cosine"`, which takes it to
+            zero at `total_steps` along half a period (Loshchilov & Hutter 2017, equation 5, one
+            cycle). Defaults to `"none"`.
+        total_steps: int. Steps that are trained in all; only `"cosine"` needs it.
+        root_weight: float. Weight of `log_root_error`, which is added to the loss. Without it what
+            the network puts into bins 40 dB below the loudest is of no account, and audible.
+            Defaults to `0.0`.
         batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
             uses its moving statistics even while training, as the authors' code does, and so acts
             as a learned scale and offset per channel. Defaults to `"training"`.
@@ -90,24 +108,36 @@ class InpainterTrainer(keras.Model):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         loss: str = "mse",
+        root_weight: float = 0.0,
         batch_norm: str = "training",
+        learning_rate_decay: str = "none",
+        total_steps: int | None = None,
         **kwargs,
     ):
         for name, value, known in (
             ("loss", loss, tuple(LOSSES)),
+            ("learning_rate_decay", learning_rate_decay, LEARNING_RATE_DECAYS),
             ("batch_norm", batch_norm, BATCH_NORMS),
         ):
             if value not in known:
                 raise ValueError(
                     f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
                 )
+        if learning_rate_decay != "none" and not total_steps:
+            raise ValueError(
+                "Argument `total_steps` must say how long the learning rate is to decay. Received: "
+                f"learning_rate_decay={learning_rate_decay!r}, total_steps={total_steps}"
+            )
         super().__init__(dtype=network.network_dtype, **kwargs)
         self.network = network
         self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.total_steps = total_steps
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.patch_loss = loss
+        self.root_weight = root_weight
         self.batch_norm = batch_norm
         #: Whether the loop has to measure batch statistics before the network is used.
         self.uses_batch_statistics = batch_norm == "training"
@@ -117,9 +147,11 @@ class InpainterTrainer(keras.Model):
         self._compile()
 
     def _compile(self):
-        optimizer = keras.optimizers.Adam(
-            self.learning_rate, self.beta_1, self.beta_2, self.epsilon
-        )
+        rate = self.learning_rate
+        if self.learning_rate_decay == "cosine":
+            # A function of the optimizer's steps, which checkpoints hold.
+            rate = keras.optimizers.schedules.CosineDecay(rate, self.total_steps)
+        optimizer = keras.optimizers.Adam(rate, self.beta_1, self.beta_2, self.epsilon)
         # Compiling wraps the optimizer where mixed_float16 needs the loss scaled. Its state exists
         # from here on, so that a checkpoint can be restored before the first step.
         self.compile(optimizer=optimizer, loss=None, jit_compile=False)
@@ -139,7 +171,7 @@ class InpainterTrainer(keras.Model):
         degraded, target = data
         with tf.GradientTape() as tape:
             restored = self(degraded, training=True)
-            losses = LOSSES[self.patch_loss](target, restored)
+            losses = self._losses(target, restored)
             scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(
@@ -151,7 +183,13 @@ class InpainterTrainer(keras.Model):
         """Scores a batch `(degraded, target)`; returns the metrics so far."""
         degraded, target = data
         restored = self(degraded, training=False)
-        return self._track(target, restored, LOSSES[self.patch_loss](target, restored))
+        return self._track(target, restored, self._losses(target, restored))
+
+    def _losses(self, target, restored):
+        losses = LOSSES[self.patch_loss](target, restored)
+        if self.root_weight:
+            losses = losses + self.root_weight * log_root_error(target, restored)
+        return losses
 
     def _track(self, target, restored, losses):
         self.loss_tracker.update_state(losses)
@@ -196,7 +234,10 @@ class InpainterTrainer(keras.Model):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "loss": self.patch_loss,
+            "root_weight": self.root_weight,
             "batch_norm": self.batch_norm,
+            "learning_rate_decay": self.learning_rate_decay,
+            "total_steps": self.total_steps,
         }
 
     @classmethod
@@ -215,6 +256,7 @@ class InpainterExamples:
         share_lost: Least and largest share of a patch that is lost.
         patches_per_excerpt: Neighbouring patches cut from one place of one track.
         order: `"random"` or `"file"`.
+        waveform_share_lost: The same of the samples of `waveform` gaps; defaults to `share_lost`.
     """
 
     def __init__(
@@ -224,6 +266,7 @@ class InpainterExamples:
         share_lost: Sequence[float] = (0.1, 0.7),
         patches_per_excerpt: int = 2,
         order: str = "random",
+        waveform_share_lost: Sequence[float] | None = None,
     ):
         geometry = PatchGeometry(
             restorer.sample_rate,
@@ -232,7 +275,14 @@ class InpainterExamples:
             bins=restorer.fft_length // 2 + 1,
         )
         self.restorer = restorer
-        self.excerpts = GapExamples(gaps, share_lost, patches_per_excerpt, order, geometry)
+        self.excerpts = GapExamples(
+            gaps,
+            share_lost,
+            patches_per_excerpt,
+            order,
+            geometry,
+            waveform_share_lost=waveform_share_lost,
+        )
 
     def count(self, tracks) -> int:
         """How many patches the tracks hold."""
