@@ -171,7 +171,7 @@ class InpainterTrainer(keras.Model):
         degraded, target = data
         with tf.GradientTape() as tape:
             restored = self(degraded, training=True)
-            losses = self._losses(target, restored)
+            losses = self._losses_of(target, restored)
             scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(
@@ -183,9 +183,9 @@ class InpainterTrainer(keras.Model):
         """Scores a batch `(degraded, target)`; returns the metrics so far."""
         degraded, target = data
         restored = self(degraded, training=False)
-        return self._track(target, restored, self._losses(target, restored))
+        return self._track(target, restored, self._losses_of(target, restored))
 
-    def _losses(self, target, restored):
+    def _losses_of(self, target, restored):
         losses = LOSSES[self.patch_loss](target, restored)
         if self.root_weight:
             losses = losses + self.root_weight * log_root_error(target, restored)
