@@ -189,6 +189,12 @@ def test_a_frame_that_touches_a_lost_sample_counts_as_lost():
         assert (mask[frame // 128, frame % 128] == intact).all()
 
 
+def test_waveform_gaps_may_have_a_share_of_their_own():
+    examples = dataclasses.replace(SMALL, gaps=("frames", "waveform"), waveform_share_lost=(0, 0))
+    assert examples.masks("waveform", seed=0, index=0, patches=2).all()
+    assert not examples.masks("frames", seed=0, index=0, patches=2).all()
+
+
 def test_kinds_take_turns_excerpt_by_excerpt(tracks):
     examples = dataclasses.replace(SMALL, gaps=["frames", "bands"])
     masks = batches(examples, tracks, 8, count=1)[0][1][..., 0]

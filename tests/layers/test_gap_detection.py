@@ -33,6 +33,22 @@ def test_a_dropout_is_found_after_resampling():
     assert len(found) < 1000 * RATE / 44100 + 160
 
 
+@pytest.mark.parametrize("rate", [RATE, 48000])
+def test_the_edges_of_a_dropout_are_found_to_a_fraction_of_a_millisecond(rate):
+    rng = np.random.default_rng(0)
+    waveform = synthesize(3.0, 44100)
+    for start in (30000, 60000, 90000):
+        stop = start + int(rng.integers(600, 2200))
+        damaged = waveform.copy()
+        damaged[start:stop] = 0
+        at_rate = resample(damaged[None], 44100, rate)
+        found = np.flatnonzero(np.asarray(GapDetection(rate)(at_rate))[0]) / rate
+        for edge, expected in ((found[0], start / 44100), (found[-1], stop / 44100)):
+            assert abs(edge - expected) < 0.0005
+        # None of what was lost is taken for music, but for what rings right beside an edge.
+        assert found[0] < start / 44100 + 2 / rate and found[-1] > stop / 44100 - 2 / rate
+
+
 def test_intact_music_has_no_gaps():
     assert not lost_samples(synthesize(5.0, RATE)).any()
 

@@ -67,7 +67,7 @@ def measure_gapped_patches(
             if not wanted(subject):
                 continue
             try:
-                waveform = read_mono(track, restorer.sample_rate, restorations.seconds)
+                waveform = read_mono(track, restorer.spectrogram_rate, restorations.seconds)
             except AudioFileError as error:
                 yield Failure(subject, str(error))
                 break

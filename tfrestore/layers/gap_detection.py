@@ -24,6 +24,10 @@ class GapDetection(Float32Layer):
     most `edge_db` below that peak. Runs that touch an end of the waveform are not gaps: nothing
     says that there was music.
 
+    A gap begins behind the last sample before the silence that is not `ringing_db` below the music
+    beside it, and ends likewise: what lies in between is the ringing of a resampler, or so near to
+    a zero crossing that little is lost with it.
+
     Args:
         sample_rate: int. Hz.
         shortest: float. Seconds a run lasts at least. Defaults to `0.003`.
@@ -34,14 +38,18 @@ class GapDetection(Float32Layer):
             does a few milliseconds from a gap's edges.
         edge_db: float. How far the music beside a gap may lie below its surroundings. Defaults to
             `26.0`.
+        ringing_db: float. How far what rings beside a gap lies below the music there. Defaults to
+            `20.0`; that of a sharp filter reaches 21 dB below a step right beside it.
     """
 
     #: Blocks that surround a block on either side when its level is compared.
     SURROUNDINGS = 500
     #: Blocks beside a run that must hold music.
     BESIDE = 4
-    #: Blocks on either side of the silence that belong to a gap.
+    #: Blocks on either side of the silence in which an edge may lie.
     EDGE = 3
+    #: Samples beside an edge that count as lost: a resampler moves music by less.
+    GUARD = 4
 
     def __init__(
         self,
@@ -50,6 +58,7 @@ class GapDetection(Float32Layer):
         longest: float = 0.4,
         silence_db: float = 66.0,
         edge_db: float = 26.0,
+        ringing_db: float = 20.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -58,6 +67,7 @@ class GapDetection(Float32Layer):
         self.longest = longest
         self.silence_db = silence_db
         self.edge_db = edge_db
+        self.ringing_db = ringing_db
         self.block = max(1, sample_rate // 1000)
 
     @property
@@ -107,9 +117,53 @@ class GapDetection(Float32Layer):
         longest = self.longest * self.sample_rate / self.block
         is_gap = (length >= shortest) & (length <= longest) & (left > 0) & (right > 0)
         lost = ops.logical_and(silent, ops.reshape(ops.take(is_gap, run), (batch, blocks)))
-        # A gap's first and last block hold music as well, and a resampler rings into the next ones.
-        lost = _neighbourhood_maximum(ops.cast(lost, "float32"), self.EDGE) > 0
-        return ops.repeat(lost, self.block, axis=1)[:, :samples]
+        beside = _neighbourhood_maximum(peak, self.EDGE + self.BESIDE)
+        return self._up_to_the_music(padded, lost, beside)[:, :samples]
+
+    def _up_to_the_music(self, levels, silent, beside):
+        """`silent` blocks and the samples from them to the next that are music.
+
+        Args:
+            levels: `(batch, blocks * block)`, the size of each sample.
+            silent: bool `(batch, blocks)`.
+            beside: `(batch, blocks)`, how loud the music is there.
+
+        Returns:
+            bool `(batch, blocks * block)`.
+        """
+        batch, blocks = ops.shape(silent)
+        number = ops.arange(blocks, dtype="int32")[None]
+        far = blocks + 2 * self.EDGE
+        reach = [[0, 0], [self.EDGE, self.EDGE]]
+        # The nearest silent block on either side, as far as an edge may lie from it.
+        after = slide(
+            ops.pad(ops.where(silent, number, far), reach, constant_values=far)[:, self.EDGE :],
+            self.EDGE + 1,
+            ops.minimum,
+        )
+        before = slide(
+            ops.pad(ops.where(silent, number, -1), reach, constant_values=-1)[:, : -self.EDGE],
+            self.EDGE + 1,
+            ops.maximum,
+        )
+
+        def per_sample(values):
+            return ops.repeat(values, self.block, axis=1)
+
+        loud = levels > per_sample(beside) * 10 ** (-self.ringing_db / 20)
+        seen = ops.cumsum(ops.cast(loud, "int32"), axis=1)
+        seen_before = seen - ops.cast(loud, "int32")
+        # How many were loud up to the beginning of the silence that follows, and up to the end of
+        # the one that went before.
+        first = ops.clip(after * self.block, 0, blocks * self.block - 1)
+        latest = ops.clip((before + 1) * self.block - 1, 0, blocks * self.block - 1)
+        until = per_sample(ops.take_along_axis(seen_before, first, axis=1))
+        since = per_sample(ops.take_along_axis(seen, latest, axis=1))
+        joined = (per_sample(after < far) & (until == seen_before)) | (
+            per_sample(before >= 0) & (since == seen)
+        )
+        joined = ops.cast(joined | per_sample(silent), "float32")
+        return _neighbourhood_maximum(joined, self.GUARD) > 0
 
     def get_config(self):
         """The constructor's arguments."""
@@ -119,6 +173,7 @@ class GapDetection(Float32Layer):
             "longest": self.longest,
             "silence_db": self.silence_db,
             "edge_db": self.edge_db,
+            "ringing_db": self.ringing_db,
         }
 
 

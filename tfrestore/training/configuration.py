@@ -28,7 +28,14 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SECTIONS = ("network", "restorer", "recipe", "data", "training")
 
 # Arguments of a class that are no keys of its section: whoever makes it has them.
-_MADE_ELSEWHERE = ("network", "restorer", "critic", "discriminator", "steps_per_epoch", "total_steps")
+_MADE_ELSEWHERE = (
+    "network",
+    "restorer",
+    "critic",
+    "discriminator",
+    "steps_per_epoch",
+    "total_steps",
+)
 
 #: What a run's own `config.yaml` holds beside the sections.
 NOTES = ("preset", "family", "catalogue")

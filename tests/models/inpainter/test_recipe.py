@@ -6,7 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tfrestore.models.inpainter.network import UNet
-from tfrestore.models.inpainter.recipe import InpainterTrainer, squared_error
+from tfrestore.models.inpainter.recipe import (
+    InpainterTrainer,
+    log_root_error,
+    squared_error,
+)
 from tfrestore.training.distribution import mirrored_strategy
 
 PATCHES, SIZE = 8, 32
@@ -239,3 +243,37 @@ def test_a_way_to_normalise_that_does_not_exist_is_refused():
 def test_the_squared_error_is_one_number_per_patch():
     found = squared_error(np.zeros((3, 2, 2, 1)), np.arange(12.0).reshape(3, 2, 2, 1))
     np.testing.assert_allclose(found, [14 / 4, 126 / 4, 366 / 4])
+
+
+def test_the_error_of_roots_is_that_of_quiet_bins_too():
+    target = np.array([0.81, 0.0004], "float32").reshape(1, 2, 1, 1)
+    # A root is off by 0.1, and by 0.02 where the magnitude is only a hundredth of that off.
+    for restored, expected in (([0.64, 0.0004], 0.1**2 / 2), ([0.81, 0.0016], 0.02**2 / 2)):
+        restored = np.array(restored, "float32").reshape(target.shape)
+        found = float(log_root_error(target, restored)[0])
+        assert found == pytest.approx(np.log(expected), abs=1e-3)
+
+
+def test_the_error_of_roots_is_added_to_the_loss_with_its_weight():
+    plain, with_roots = (make_trainer(one_device(), root_weight=weight) for weight in (0.0, 0.5))
+    degraded, target = patches()
+    restored = plain.network(degraded)
+    losses = [each._losses_of(target, restored).numpy() for each in (plain, with_roots)]
+    np.testing.assert_allclose(
+        losses[1] - losses[0], 0.5 * log_root_error(target, restored), rtol=1e-3
+    )
+
+
+def test_a_cosine_takes_the_learning_rate_to_zero_at_the_last_step():
+    decay = {"learning_rate_decay": "cosine", "total_steps": 4}
+    trainer = make_trainer(one_device(), learning_rate=0.01, **decay)
+    rates = []
+    for batch in dataset(5):
+        rates.append(float(trainer.optimizer.learning_rate))
+        trainer.train_step(batch)
+    expected = [0.01 * 0.5 * (1 + np.cos(np.pi * step / 4)) for step in range(5)]
+    np.testing.assert_allclose(rates, expected, atol=1e-8)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(trainer))
+    assert again.get_config() == trainer.get_config()
+    with pytest.raises(ValueError, match="total_steps"):
+        make_trainer(one_device(), learning_rate_decay="cosine")

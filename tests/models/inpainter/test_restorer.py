@@ -82,7 +82,7 @@ def test_griffin_lim_alone_comes_as_near_as_griffin_lim_can():
 
 
 def test_silence_stays_silence():
-    for phase in ("keep", "griffin_lim"):
+    for phase in ("keep", "predict", "griffin_lim"):
         restorer = InpainterRestorer(identity_network(), phase=phase)
         assert np.abs(restorer(np.zeros((2, 5000), "float32"))).max() < 1e-6
 
@@ -125,6 +125,95 @@ def test_frames_that_touch_a_lost_sample_and_no_others_count_as_lost():
     starts = 64 * np.arange(len(intact)) - 192
     expected = (starts + 256 <= 1000) | (starts > 1009)
     np.testing.assert_array_equal(intact, expected)
+
+
+WIDE = {"sample_rate": 3 * RATE, "spectrogram_rate": RATE, "phase": "predict"}
+
+
+def wide_music(seconds=2.0):
+    """Partials of which some lie above what the network sees, and a gap of 20 ms in them."""
+    time = np.arange(int(seconds * 3 * RATE)) / (3 * RATE)
+    music = sum(0.1 * np.sin(2 * np.pi * f * time + f) for f in (220, 1410, 5230, 11300))
+    gap = slice(48000, 48960)
+    damaged = music.copy()
+    damaged[gap] = 0
+    return music[None].astype("float32"), damaged[None].astype("float32"), gap
+
+
+def silent_network():
+    """A network that says that there was nothing."""
+    network = UNet(**SMALL)
+    weights = network.get_layer("output_convolution").weights
+    weights[0].assign(np.zeros(weights[0].shape))
+    return network
+
+
+def decibels(error, signal):
+    return 10 * np.log10(np.sum(error**2) / np.sum(signal**2))
+
+
+def test_a_predicted_gap_is_closed_above_the_networks_band_too_and_nothing_else_changes():
+    music, damaged, gap = wide_music()
+    restored = np.asarray(InpainterRestorer(silent_network(), **WIDE)(damaged))
+    assert decibels((restored - music)[:, gap], music[:, gap]) < -30
+    beside = np.ones(music.shape[1], bool)
+    beside[gap.start - 48 : gap.stop + 48] = False
+    np.testing.assert_array_equal(restored[:, beside], damaged[:, beside])
+    np.testing.assert_array_equal(InpainterRestorer(silent_network(), **WIDE)(music), music)
+
+
+def test_a_network_that_says_there_was_less_changes_no_prediction():
+    music, damaged, gap = wide_music()
+    restorer = InpainterRestorer(silent_network(), **WIDE)
+    lost = np.zeros(music.shape, bool)
+    lost[:, gap] = True
+    marked = np.where(lost, np.float32(np.nan), damaged)
+    found = np.asarray(restorer.detection(damaged)) | lost
+    np.testing.assert_allclose(
+        restorer(marked), restorer.linear_prediction(damaged, found), atol=1e-4
+    )
+
+
+def test_what_dies_away_in_a_prediction_is_raised_to_what_the_network_says_there_was():
+    rng = np.random.default_rng(0)
+    low = rng.standard_normal((1, 2 * RATE)).astype("float32") * 0.1
+    restorer = Oracle(UNet(**SMALL), **WIDE).tell(low)
+    noise = np.asarray(restorer.interpolation(low))
+    restorer.tell(np.asarray(restorer.decimation(noise)))
+    gap = slice(48000, 50400)
+    marked = noise.copy()
+    marked[:, gap] = np.nan
+    lost = np.isnan(marked)
+    predicted = np.asarray(restorer.linear_prediction(noise, lost))
+    levels = [
+        decibels(np.asarray(each)[:, gap], noise[:, gap]) for each in (predicted, restorer(marked))
+    ]
+    assert levels[0] < -4 and levels[0] + 2 < levels[1] < 1
+
+
+def test_a_long_recording_is_filled_in_chunks_as_in_one_piece():
+    music = wide_music(14.0)[0]
+    damaged = music.copy()
+    for start in (90000, 191000, 383000, 575500):
+        damaged[:, start : start + 1400] = 0
+    one, many = (
+        InpainterRestorer(UNet(**SMALL), chunk_seconds=seconds, **WIDE).restore(damaged, 3 * RATE)
+        for seconds in (14.0, 2.0)
+    )
+    np.testing.assert_allclose(many, one, atol=2e-5)
+    assert decibels(one - music, damaged - music) < -20
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sample_rate": 44100, "spectrogram_rate": 16000, "phase": "predict"},
+        {"sample_rate": 48000, "spectrogram_rate": 16000},
+    ],
+)
+def test_rates_that_do_not_go_together_are_refused(arguments):
+    with pytest.raises(ValueError, match="`sample_rate`"):
+        InpainterRestorer(UNet(**SMALL), **arguments)
 
 
 def test_an_unknown_treatment_of_phase_is_refused():

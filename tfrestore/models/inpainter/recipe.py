@@ -269,7 +269,7 @@ class InpainterExamples:
         waveform_share_lost: Sequence[float] | None = None,
     ):
         geometry = PatchGeometry(
-            restorer.sample_rate,
+            restorer.spectrogram_rate,
             restorer.frame_length,
             restorer.hop_length,
             bins=restorer.fft_length // 2 + 1,
