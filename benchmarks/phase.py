@@ -7,6 +7,7 @@ prints the gain in PSNR of the magnitude patches and of the waveform, mean and w
 from __future__ import annotations
 
 import argparse
+import functools
 
 import numpy as np
 from keras import ops
@@ -26,7 +27,7 @@ def psnr(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def fill(
-    restorer, waveform, lost, continued: bool, coherence: bool, iterations: int, momentum: float
+    restorer, continued: bool, coherence: bool, iterations: int, momentum: float, waveform, lost
 ):
     """`InpainterRestorer`'s filling of gaps, with its parts switched."""
     known = np.where(lost, 0, waveform)
@@ -50,6 +51,16 @@ def fill(
     )
 
 
+def predict(restorer):
+    """`InpainterRestorer`'s prediction with the network, of exactly what is marked."""
+
+    def restore(waveform, lost):
+        restorer.griffin_lim.momentum = 0.0
+        return restorer._predict(waveform, lost)
+
+    return restore
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,21 +68,28 @@ def main() -> None:
     parser.add_argument("--data", default="demo", help="folder of music, or demo")
     parser.add_argument("--split", default="test")
     options = parser.parse_args()
-    restorer = Restorer.from_preset(options.model)
-    ways = {
+    rate = Restorer.from_preset(options.model).spectrogram_rate
+    # At the network's rate, so that every way has the same samples to find.
+    restorer = Restorer.from_preset(
+        options.model, sample_rate=rate, spectrogram_rate=rate, phase="predict"
+    )
+    switches = {
         "Griffin-Lim, 32 iterations": (False, False, 32, 0.0),
         "fast Griffin-Lim, 32 iterations": (False, False, 32, 0.99),
         "continued": (True, False, 0, 0.0),
         "continued, 1 iteration": (True, False, 1, 0.0),
         "continued with coherence": (True, True, 0, 0.0),
-        "continued with coherence, 1 iteration (the default)": (True, True, 1, 0.0),
+        "continued with coherence, 1 iteration (phase=keep)": (True, True, 1, 0.0),
         "continued with coherence, 8 iterations": (True, True, 8, 0.0),
     }
+    ways = {way: functools.partial(fill, restorer, *each) for way, each in switches.items()}
+    ways["linear prediction, without the network"] = restorer.linear_prediction
+    ways["linear prediction with it (phase=predict)"] = predict(restorer)
     gains = {way: [] for way in ways}
     for index, track in enumerate(open_catalogue(options.data).require(options.split)):
-        waveform = read_mono(track, restorer.sample_rate)[None, : SECONDS * restorer.sample_rate]
+        waveform = read_mono(track, rate)[None, : SECONDS * rate]
         kept = waveform_gap_mask(
-            waveform.shape[1], restorer.sample_rate, seed=0, index=index, shares=DAMAGED_SHARES
+            waveform.shape[1], rate, seed=0, index=index, shares=DAMAGED_SHARES
         )
         lost = ~kept[None]
         degraded = np.where(lost, 0, waveform)
@@ -80,8 +98,8 @@ def main() -> None:
             return np.asarray(restorer.patch_magnitudes(each, 128)) / restorer.target_scale
 
         truth, before = magnitude(waveform), magnitude(degraded)
-        for way, how in ways.items():
-            restored = fill(restorer, waveform, lost, *how)
+        for way, fill_gaps in ways.items():
+            restored = np.asarray(fill_gaps(degraded, lost))
             gains[way].append(
                 (
                     psnr(truth, magnitude(restored)) - psnr(truth, before),
