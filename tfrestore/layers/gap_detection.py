@@ -147,23 +147,21 @@ class GapDetection(Float32Layer):
             ops.maximum,
         )
 
-        def per_sample(values):
-            return ops.repeat(values, self.block, axis=1)
-
-        loud = levels > per_sample(beside) * 10 ** (-self.ringing_db / 20)
-        seen = ops.cumsum(ops.cast(loud, "int32"), axis=1)
-        seen_before = seen - ops.cast(loud, "int32")
-        # How many were loud up to the beginning of the silence that follows, and up to the end of
-        # the one that went before.
-        first = ops.clip(after * self.block, 0, blocks * self.block - 1)
-        latest = ops.clip((before + 1) * self.block - 1, 0, blocks * self.block - 1)
-        until = per_sample(ops.take_along_axis(seen_before, first, axis=1))
-        since = per_sample(ops.take_along_axis(seen, latest, axis=1))
-        joined = (per_sample(after < far) & (until == seen_before)) | (
-            per_sample(before >= 0) & (since == seen)
-        )
-        joined = ops.cast(joined | per_sample(silent), "float32")
-        return _neighbourhood_maximum(joined, self.GUARD) > 0
+        threshold = beside * 10 ** (-self.ringing_db / 20)
+        blocked = ops.reshape(levels, (batch, blocks, self.block))
+        loud = ops.cast(blocked > threshold[..., None], "int32")
+        # How many samples were loud up to each, and before it; and up to the beginning of the
+        # silence that follows, and to the end of the one that went before.
+        seen = ops.cumsum(ops.reshape(loud, (batch, -1)), axis=1)
+        first = ops.clip(after * self.block, 1, blocks * self.block) - 1
+        latest = ops.clip((before + 1) * self.block, 1, blocks * self.block) - 1
+        until = ops.take_along_axis(seen, first, axis=1)
+        since = ops.take_along_axis(seen, latest, axis=1)
+        seen = ops.reshape(seen, (batch, blocks, self.block))
+        joined = (after < far)[..., None] & (until[..., None] == seen - loud)
+        joined = joined | ((before >= 0)[..., None] & (since[..., None] == seen))
+        joined = ops.reshape(joined | silent[..., None], (batch, blocks * self.block))
+        return _neighbourhood_maximum(ops.cast(joined, "float32"), self.GUARD) > 0
 
     def get_config(self):
         """The constructor's arguments."""
