@@ -23,20 +23,26 @@ def change(path, **entries):
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
 
-def test_weights_of_16_bits_are_rounded_to_the_nearest_and_half_as_large(tmp_path, random_run):
+def test_matrices_of_16_bits_are_rounded_to_the_nearest_and_vectors_are_not(tmp_path, random_run):
     network = presets.load_network(random_run)
     presets.save_network(network, tmp_path / "half", weights_dtype="float16")
     half = presets.load_network(tmp_path / "half")
     for exact, rounded in zip(network.weights, half.weights, strict=True):
         assert rounded.dtype == "float32"
-        expected = np.asarray(exact).astype(np.float16).astype(np.float32)
+        expected = np.asarray(exact)
+        if expected.ndim > 1:
+            expected = expected.astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(np.asarray(rounded), expected)
     with h5py.File(tmp_path / "half" / presets.WEIGHTS_FILE) as file:
-        dtypes = []
+        kinds = set()
         file.visititems(
-            lambda _, item: dtypes.append(item.dtype) if isinstance(item, h5py.Dataset) else None
+            lambda _, item: (
+                kinds.add((item.ndim > 1, item.dtype.name))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
         )
-    assert set(dtypes) == {np.dtype("float16")}
+    assert kinds == {(True, "float16"), (False, "float32")}
     assert presets.read_metadata(tmp_path / "half")["weights_dtype"] == "float16"
 
 

@@ -262,7 +262,7 @@ def save_network(
         network: A network of this package, built.
         folder: Where to; created if need be, files of an older save are replaced.
         weights_dtype: What float32 weights are written as: `"float32"`, or `"float16"` for half the
-            size. They are float32 again when they are loaded.
+            size, vectors excepted. They are float32 again when they are loaded.
         **metadata: Further entries for `metadata.json`, such as `scores`.
 
     Raises:
@@ -354,7 +354,10 @@ def _precision(policy) -> str | None:
 
 
 def convert_weights(path: Path, dtype: str) -> None:
-    """Rewrites a file of weights so that the float32 ones in it are of another dtype.
+    """Rewrites a file of weights so that the float32 matrices in it are of another dtype.
+
+    Vectors stay as they are: they are a hundredth of the size, and float16 holds no more than a few
+    digits of a variance that batch normalisation divides by.
 
     Args:
         path: A `.weights.h5` file of Keras, which reads it back as what the network has.
@@ -377,7 +380,8 @@ def _copy_group(source, target, dtype: str) -> None:
             _copy_group(item, target.create_group(name), dtype)
             continue
         values = item[()]
-        values = values.astype(dtype) if item.dtype == "float32" else values
+        if item.dtype == "float32" and item.ndim > 1:
+            values = values.astype(dtype)
         target.create_dataset(name, data=values).attrs.update(item.attrs)
 
 
