@@ -146,7 +146,11 @@ def batching(
     turns: int,
     parameters: str,
 ) -> None:
-    """Prints answers a second without and with batching, the ratio, and the most it could be."""
+    """Prints answers a second without and with batching, the ratios, and the most it could be.
+
+    Without batching an operation has the threads of all cores, as in TensorFlow; with it, its share
+    of them. What that alone does is a line of its own.
+    """
     import tensorflow as tf
 
     joined = np.repeat(segment, clients, axis=0)
@@ -158,12 +162,16 @@ def batching(
         function(waveform=tf.constant(joined))["restored"].numpy()
 
     with contextlib.ExitStack() as stack:
-        plain = stack.enter_context(running_server(folder))
-        batched = stack.enter_context(
-            running_server(folder, "--enable_batching", f"--batching_parameters_file={parameters}")
-        )
-        connections = [transport("grpc", port) for _, port, _ in (plain, batched)]
-        ratios, rows, most = [], [], []
+        servers = [
+            stack.enter_context(running_server(folder, *flags))
+            for flags in (
+                [],
+                ["--tensorflow_intra_op_parallelism=1"],
+                ["--enable_batching", f"--batching_parameters_file={parameters}"],
+            )
+        ]
+        connections = [transport("grpc", port) for _, port, _ in servers]
+        rows, most = [], []
         for _ in range(turns + 1):
             alone = measure_load(one, clients, requests).throughput
             together = measure_load(all_at_once, 2, requests // clients).throughput * clients
@@ -178,13 +186,17 @@ def batching(
                 )
                 for server in connections
             ]
-            ratios.append(loads[1].throughput / loads[0].throughput)
-            rows.append(loads)
+            rows.append([load.throughput for load in loads])
         # The first turn warms up every size of batch.
-        without, with_it = (max(row[k].throughput for row in rows[1:]) for k in (0, 1))
+        rates = np.array(rows[1:])
+        best = rates.max(axis=0)
+        _, single, gain = np.median(rates / rates[:, :1], axis=0)
         print(
-            f"batching, {clients} clients: {without:.1f}/s without, {with_it:.1f}/s with; ratio "
-            f"{statistics.median(ratios[1:]):.2f}; in this process a batch of {clients} gains "
+            f"batching, {clients} clients: {best[0]:.1f}/s without, {best[2]:.1f}/s with; ratio "
+            f"{gain:.2f}\n"
+            f"one thread an operation: {best[1]:.1f}/s; ratio {single:.2f}; batching to that "
+            f"{np.median(rates[:, 2] / rates[:, 1]):.2f}\n"
+            f"in this process two batches of {clients} at a time gain "
             f"{statistics.median(most[1:]):.2f}",
             flush=True,
         )

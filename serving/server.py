@@ -100,7 +100,8 @@ def make_server_parser() -> argparse.ArgumentParser:
         "--tensorflow_intra_op_parallelism",
         type=int,
         default=0,
-        help="threads of one operation; 0: one for each core",
+        help="threads of one operation; 0: one for each core, and with batching its share of the\n"
+        "cores for each batch that may run at the same time",
     )
     bounds = parser.add_argument_group("bounds", "Not TensorFlow Serving's.")
     bounds.add_argument(
@@ -150,17 +151,22 @@ def serve(options: argparse.Namespace) -> int:
             metrics_path = monitoring.prometheus_config.path or "/monitoring/prometheus/metrics"
     if not (options.port or options.rest_api_port):
         raise UsageError("--port and --rest_api_port are both 0: nobody could ask anything.")
-    _set_parallelism(options)
+    _set_parallelism(options, batching)
     return asyncio.run(_serve(options, config, batching, metrics_path))
 
 
-def _set_parallelism(options) -> None:
+def _set_parallelism(options, batching: dict | None) -> None:
     # TensorFlow reads these when it starts. Requests wait for one another's operations less where
     # there are more of both than cores.
-    twice = 2 * available_cores()
+    cores = available_cores()
+    twice = 2 * cores
     options.tensorflow_session_parallelism = options.tensorflow_session_parallelism or twice
     if options.tensorflow_intra_op_parallelism:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.tensorflow_intra_op_parallelism)
+    elif batching:
+        # Batches that run beside one another lose nothing by waiting for parts of operations.
+        threads = max(1, cores // batching["num_batch_threads"])
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     if options.tensorflow_inter_op_parallelism:
         os.environ["TF_NUM_INTEROP_THREADS"] = str(options.tensorflow_inter_op_parallelism)
     else:

@@ -62,14 +62,15 @@ def export_restorer(
         ) from None
     try:
         archive = keras.export.ExportArchive()
-        archive.track(restorer)
-        for name, endpoint in restorer.endpoints().items():
+        exported = restorer.for_inference()
+        archive.track(exported)
+        for name, endpoint in exported.endpoints().items():
             signature = [
                 tf.TensorSpec(shape, tf.float32, name=each)
                 for each, shape in endpoint.inputs.items()
             ]
             archive.add_endpoint(name, _named(endpoint), input_signature=signature)
-        for name, served in served_functions(restorer).items():
+        for name, served in served_functions(exported).items():
             archive.add_endpoint(name, served.function, input_signature=served.inputs)
         # A server takes no gradients, and those of some layers are compiled functions.
         without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

@@ -105,6 +105,13 @@ class Restorer(keras.Model, RecordingRestorer):
             object.__setattr__(self, "_graph", tf.function(self.restore_windows, signature))
         return self._graph
 
+    def for_inference(self) -> Restorer:
+        """The same restorer in the form that is fastest where it is not trained any more.
+
+        A subclass whose network has such a form returns another object with its own weights.
+        """
+        return self
+
     def endpoints(self) -> dict[str, Endpoint]:
         """What an exported model offers, by the signature's name.
 

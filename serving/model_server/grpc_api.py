@@ -28,7 +28,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(self, request, context):
         """Runs a signature."""
         try:
-            return await self._predictor.predict_message(request, context.time_remaining())
+            return await self._predictor.predict_message(request)
         except StatusError as error:
             await _abort(context, error)
 

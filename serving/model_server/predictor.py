@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
 from serving.model_server.metrics import Metrics
 from serving.model_server.repository import Repository
@@ -18,6 +20,15 @@ from serving.model_server.statuses import Code, StatusError, invalid
 
 #: The only metadata there is.
 SIGNATURE_DEF = "signature_def"
+
+# By their numbers in messages.
+_FIXED_SIZE_DTYPES = {
+    number: np.dtype(tf.dtypes.as_dtype(number).as_numpy_dtype)
+    for number in types_pb2.DataType.values()
+    if types_pb2.DT_INVALID < number < types_pb2.DT_FLOAT_REF
+    and number not in (types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
+}
+_NUMBERS = {dtype: number for number, dtype in _FIXED_SIZE_DTYPES.items()}
 
 
 class ModelSpec(NamedTuple):
@@ -50,7 +61,7 @@ class Predictor:
         signature: str,
         inputs: Mapping[str, np.ndarray],
         output_filter: list[str],
-        timeout: float | None,
+        timeout: float | None = None,
         servable: Servable | None = None,
     ) -> tuple[Servable, str, dict[str, np.ndarray]]:
         """Runs a signature.
@@ -60,7 +71,8 @@ class Predictor:
             signature: The signature's name; empty for the default one.
             inputs: Arrays by name, those of strings with dtype object.
             output_filter: Names of the outputs wanted; `[]` for all.
-            timeout: Seconds after which nobody waits for the answer any more.
+            timeout: Seconds after which nobody waits for the answer any more; `None` where that
+                is told by a cancellation.
             servable: The model itself, where it has been found already.
 
         Returns:
@@ -71,23 +83,25 @@ class Predictor:
         """
         servable = servable or self.repository.find(*spec)
         name, outputs = servable.check(signature, inputs, output_filter)
+        running = self._scheduler.run(servable, name, inputs, outputs)
+        if timeout is None:
+            return servable, name, await running
         try:
             async with asyncio.timeout(timeout):
-                results = await self._scheduler.run(servable, name, inputs, outputs)
+                return servable, name, await running
         except TimeoutError:
             raise StatusError(
                 Code.DEADLINE_EXCEEDED, "Run timed out: the answer was not there in time."
             ) from None
-        return servable, name, {key: results[key] for key in outputs}
 
-    async def predict_message(self, request, timeout: float | None):
+    async def predict_message(self, request):
         """Answers a `PredictRequest` with a `PredictResponse`; counts it.
+
+        It is cancelled when its client has gone or does not wait any longer.
 
         Raises:
             StatusError: see `predict`.
         """
-        from tensorflow_serving.apis.predict_pb2 import PredictResponse
-
         began, status = time.perf_counter(), Code.OK
         spec = read_model_spec(request.model_spec)
         try:
@@ -99,10 +113,12 @@ class Predictor:
                 request.model_spec.signature_name,
                 inputs,
                 list(request.output_filter),
-                timeout,
             )
         except StatusError as error:
             status = error.code
+            raise
+        except asyncio.CancelledError:
+            status = Code.CANCELLED
             raise
         finally:
             self.count(spec, "GRPC", status, began)
@@ -177,16 +193,16 @@ def array_of(key: str, message, most_bytes: int) -> np.ndarray:
         StatusError: if its contents are not what its shape says, or too much.
     """
     failure = invalid(f"tensor parsing error: {key}")
-    try:
-        dtype = tf.as_dtype(message.dtype)
-        item = dtype.size
-        if dtype == tf.string:
-            # Each takes a pointer, and the last may stand for the rest.
-            item = 8 + (len(message.string_val[-1]) if message.string_val else 0)
-    except (TypeError, ValueError):
-        raise failure from None
+    dtype = _FIXED_SIZE_DTYPES.get(message.dtype)
+    if dtype is not None:
+        item = dtype.itemsize
+    elif message.dtype == types_pb2.DT_STRING:
+        # Each takes a pointer, and the last may stand for the rest.
+        item = 8 + (len(message.string_val[-1]) if message.string_val else 0)
+    else:
+        raise failure
     shape = [dimension.size for dimension in message.tensor_shape.dim]
-    if message.tensor_shape.unknown_rank or any(size < 0 for size in shape) or not item:
+    if message.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise failure
     # A single value may stand for any number of them.
     if math.prod(shape) * item > most_bytes:
@@ -196,8 +212,8 @@ def array_of(key: str, message, most_bytes: int) -> np.ndarray:
             "bytes.",
         )
     try:
-        if message.tensor_content and dtype != tf.string:
-            return np.frombuffer(message.tensor_content, dtype.as_numpy_dtype).reshape(shape)
+        if dtype is not None and (content := message.tensor_content):
+            return np.frombuffer(content, dtype).reshape(shape)
         array = tf.make_ndarray(message)
     except (TypeError, ValueError, IndexError):
         raise failure from None
@@ -211,7 +227,7 @@ def fill_message(message, array: np.ndarray) -> None:
     if array.dtype == object or array.dtype.kind in "SU":
         message.CopyFrom(tf.make_tensor_proto(array, tf.string))
         return
-    message.dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    message.dtype = _NUMBERS[array.dtype]
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     message.tensor_content = array.tobytes()

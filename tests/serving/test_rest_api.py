@@ -229,6 +229,12 @@ def test_bodies_that_are_wrong(api, body, said):
     assert len(answer.body) < 2000
 
 
+def test_a_models_own_message_is_told_without_how_it_was_called(api):
+    error = api.predict({"signature_name": "picky", "inputs": [-1.0]}).json["error"]
+    assert error.startswith("assertion failed: [x must not be negative]")
+    assert "wrapped" not in error and "[Op:" not in error
+
+
 def test_a_client_that_leaves_gets_no_answer_and_one_that_sends_too_much_an_error(api):
     part = {"type": "http.request", "body": b"{", "more_body": True}
     assert api.request("POST", PREDICT, messages=[part, {"type": "http.disconnect"}]) is None

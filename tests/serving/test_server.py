@@ -1,5 +1,6 @@
 """The local server as a process, over its ports."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -22,6 +23,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.model_server.configuration import one_model
+from serving.model_server.grpc_api import make_grpc_server
+from serving.model_server.metrics import Metrics
+from serving.model_server.predictor import Predictor
+from serving.model_server.repository import Repository
+from serving.model_server.servable import Servable
 from serving.server import main
 from tests.serving.conftest import free_port, running_server, save_toy
 
@@ -211,6 +218,36 @@ def test_a_deadline_is_kept(client):
     with pytest.raises(grpc.RpcError) as error:
         client.prediction.Predict(request, timeout=0.05)
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_what_nobody_waits_for_any_longer_is_cancelled_and_counted_so(toy):
+    class Waiting:
+        async def run(self, *_):
+            try:
+                await asyncio.sleep(600)
+            finally:
+                self.ended.set()
+
+    async def ask():
+        scheduler, metrics = Waiting(), Metrics()
+        scheduler.ended = asyncio.Event()
+        repository = Repository(one_model("toy", str(toy)), Servable)
+        await repository.update()
+        server = make_grpc_server(Predictor(repository, scheduler, metrics, 2**20), 4)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "toy"
+        request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([1])))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+                await stub.Predict(request, timeout=0.3)
+        await asyncio.wait_for(scheduler.ended.wait(), 30)
+        await server.stop(0)
+        return metrics.page()
+
+    assert 'status="CANCELLED"} 1' in asyncio.run(ask())
 
 
 def test_versions_change_without_a_request_being_dropped_and_garbage_changes_nothing(

@@ -167,3 +167,24 @@ def test_the_same_seed_gives_the_same_weights():
 def test_an_impossible_argument_is_named(argument):
     with pytest.raises(ValueError, match=f"`{next(iter(argument))}`"):
         UNet(**argument)
+
+
+@pytest.mark.parametrize("options", [{}, {"downsampling": "stride", "attention_gates": True}])
+def test_folded_batch_normalization_is_the_same_function_without_the_layers(options):
+    network = UNet(**SMALL, **options)
+    generator = np.random.default_rng(0)
+    for weight in network.weights:
+        # Statistics, factors and summands that do something; variances are positive.
+        values = generator.normal(size=weight.shape, scale=0.3)
+        weight.assign(0.2 + np.abs(values) if "variance" in weight.path else values)
+    patches = generator.random((2, 20, 12, 1), "float32")
+    folded = network.fold_batch_normalization()
+    expected = network(patches).numpy()
+    np.testing.assert_allclose(folded(patches), expected, atol=1e-5 * np.abs(expected).max())
+    assert not [layer for layer in folded.layers if "normalization" in layer.name]
+    normalizations = [layer for layer in network.layers if "normalization" in layer.name]
+    assert folded.count_params() == network.count_params() - sum(
+        layer.count_params() for layer in normalizations
+    )
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(folded))
+    assert [w.shape for w in again.weights] == [w.shape for w in folded.weights]

@@ -10,6 +10,7 @@ they predict the patch or what to subtract from it, and in whether attention gat
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from tfrestore.models.presets import PresetMixin
@@ -109,6 +110,8 @@ class UNet(PresetMixin, keras.Model):
             paper's, which takes thousands of steps to arrive anywhere: the training recipe measures
             the statistics anew before they are used, and so should any other training of this
             model.
+        batch_normalization: bool. `False` leaves the normalisations out: the network that
+            `fold_batch_normalization` makes. Defaults to `True`.
         output_scale: float. What the output convolution's result is multiplied by. Defaults to
             `1.0`, the paper's. The presets have 1/128: normalised magnitudes are mostly near 0.001,
             and with 1 it takes Adam tens of thousands of steps to make the output that small.
@@ -134,6 +137,7 @@ class UNet(PresetMixin, keras.Model):
         global_residual: bool = False,
         attention_gates: bool = False,
         batch_norm_momentum: float = 0.9997,
+        batch_normalization: bool = True,
         output_scale: float = 1.0,
         seed: int = 0,
         **kwargs,
@@ -164,14 +168,16 @@ class UNet(PresetMixin, keras.Model):
 
         def block(x, channels, name, strides=1):
             x = convolution(x, channels, 3, f"{name}_convolution", strides=strides)
-            x = layers.BatchNormalization(
-                momentum=batch_norm_momentum,
-                epsilon=0.001,
-                # Statistics of one replica alone would drift apart and differ from one device's.
-                synchronized=keras.backend.backend() == "tensorflow",
-                dtype=dtype,
-                name=f"{name}_normalization",
-            )(x)
+            if batch_normalization:
+                x = layers.BatchNormalization(
+                    momentum=batch_norm_momentum,
+                    epsilon=0.001,
+                    # Statistics of one replica alone would drift apart and differ from one
+                    # device's.
+                    synchronized=keras.backend.backend() == "tensorflow",
+                    dtype=dtype,
+                    name=f"{name}_normalization",
+                )(x)
             return layers.ReLU(dtype=dtype, name=f"{name}_activation")(x)
 
         def downsample(x, channels, name):
@@ -236,6 +242,7 @@ class UNet(PresetMixin, keras.Model):
         self.global_residual = global_residual
         self.attention_gates = attention_gates
         self.batch_norm_momentum = batch_norm_momentum
+        self.batch_normalization = batch_normalization
         self.output_scale = output_scale
         self.seed = seed
 
@@ -251,6 +258,26 @@ class UNet(PresetMixin, keras.Model):
         decoder = sum(2**level + 2 ** (level + 1) for level in range(self.depth))
         return encoder + 2**self.depth + decoder + 1
 
+    def fold_batch_normalization(self) -> UNet:
+        """The same function for inference, each normalisation a part of the convolution before it.
+
+        With fixed statistics a normalisation is a factor and a summand per channel, which a
+        convolution's kernel and bias can hold. Outputs differ by rounding only.
+        """
+        folded = UNet.from_config({**self.get_config(), "batch_normalization": False})
+        own = {layer.name: layer for layer in self.layers}
+        for layer in folded.layers:
+            weights = own[layer.name].get_weights()
+            normalization = own.get(layer.name.replace("_convolution", "_normalization"))
+            if isinstance(normalization, layers.BatchNormalization):
+                kernel, bias, scale, offset, mean, variance = (
+                    weight.astype("float64") for weight in weights + normalization.get_weights()
+                )
+                factor = scale / np.sqrt(variance + normalization.epsilon)
+                weights = [kernel * factor, (bias - mean) * factor + offset]
+            layer.set_weights(weights)
+        return folded
+
     def get_config(self):
         """The constructor's arguments."""
         return {
@@ -262,6 +289,7 @@ class UNet(PresetMixin, keras.Model):
             "global_residual": self.global_residual,
             "attention_gates": self.attention_gates,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "batch_normalization": self.batch_normalization,
             "output_scale": self.output_scale,
             "seed": self.seed,
         }

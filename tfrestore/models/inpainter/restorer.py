@@ -258,6 +258,11 @@ class InpainterRestorer(Restorer):
         patches = available // frames
         return ops.reshape(magnitude[:, : patches * frames], (batch * patches, frames, bins))
 
+    def for_inference(self):
+        """With batch normalisation folded into the network's convolutions."""
+        config = {**self.get_config(), "network": self.network.fold_batch_normalization()}
+        return type(self)(**config)
+
     def endpoints(self):
         """Beside `serving_default`, `spectrogram`: magnitudes `(batch, frames, bins)` to such."""
         bins = self.fft_length // 2 + 1
