@@ -59,8 +59,9 @@ LOSSES = {"mse": squared_error, "log_mse": log_squared_error}
 def log_root_error(target, restored):
     """`log_squared_error` of the square roots of two maps, in which quiet bins count as well.
 
-    The offset of normalised magnitudes keeps the slope of a root finite: only a restored value that
-    is less than a tenth of it, and so no magnitude, is cut off.
+    Two maps `(batch, frames, bins, 1)` to `(batch,)`. The offset of normalised magnitudes keeps the
+    slope of a root finite: only a restored value that is less than a tenth of it, and so no
+    magnitude, is cut off.
     """
     target, restored = (ops.sqrt(ops.maximum(each, 1e-4)) for each in (target, restored))
     return log_squared_error(target, restored)
@@ -82,19 +83,19 @@ class InpainterTrainer(keras.Model):
         loss: `"mse"`, the paper's mean squared error, or `"log_mse"`, its logarithm per patch,
             which makes a decibel in a quiet patch count as much as one in a loud patch, as the mean
             PSNR does. Defaults to `"mse"`.
+        root_weight: float. Weight of `log_root_error`, which is added to the loss, where what the
+            network puts into bins 40 dB below the loudest is of no account. Defaults to `0.0`.
+        batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
+            uses its moving statistics even while training, as the authors' code does, and so acts
+            as a learned scale and offset per channel. Defaults to `"training"`.
         learning_rate_decay: `"none"`, the paper's constant rate, or `"cosine"`, which takes it to
             zero at `total_steps` along half a period (Loshchilov & Hutter 2017, equation 5, one
             cycle). Defaults to `"none"`.
         total_steps: int. Steps that are trained in all; only `"cosine"` needs it.
-        root_weight: float. Weight of `log_root_error`, which is added to the loss. Without it what
-            the network puts into bins 40 dB below the loudest is of no account, and audible.
-            Defaults to `0.0`.
-        batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
-            uses its moving statistics even while training, as the authors' code does, and so acts
-            as a learned scale and offset per channel. Defaults to `"training"`.
 
     Raises:
-        ValueError: if `loss` or `batch_norm` is none of its two values.
+        ValueError: if `loss`, `batch_norm` or `learning_rate_decay` is none of its two values, or
+            `total_steps` is missing.
     """
 
     #: What a better model has more of; validation metrics are prefixed with `val_`.

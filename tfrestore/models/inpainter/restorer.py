@@ -6,8 +6,8 @@ paper in what it leaves alone: samples that were not lost stay as they are, and 
 what was lost is looked for, from where the phases beside the gap lead (`phase="keep"`).
 `phase="griffin_lim"` throws all phase away, as the paper does.
 
-`phase="predict"` departs further, and is what sounds best: gaps are first filled by linear
-prediction from both sides, over the whole bandwidth, at a rate that may be a multiple of the
+`phase="predict"` departs further, and is what PEAQ and ViSQOL like best: gaps are first filled by
+linear prediction from both sides, over the whole bandwidth, at a rate that may be a multiple of the
 network's. That keeps the partials in phase, but what is noise dies away in it. The network, which
 is shown the gaps as it was trained, says how much there was: magnitudes that were predicted smaller
 are raised to what it says, with the phase that was predicted.
