@@ -164,7 +164,7 @@ def _set_parallelism(options, batching: dict | None) -> None:
     if options.tensorflow_intra_op_parallelism:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.tensorflow_intra_op_parallelism)
     elif batching:
-        # Batches that run beside one another lose nothing by waiting for parts of operations.
+        # Batches beside one another keep the cores busy; parts of operations only wait for others.
         threads = max(1, cores // batching["num_batch_threads"])
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     if options.tensorflow_inter_op_parallelism:
