@@ -439,6 +439,12 @@ def test_a_rate_that_is_asked_for_is_the_outputs_and_holds_what_the_model_adds(
     assert soundfile.info(tmp_path / "song.restored.wav").samplerate == 16000
 
 
+def test_a_low_rate_is_no_matter_where_gaps_are_filled(tmp_path, capsys, one_model):
+    source = write_tone(tmp_path / "song.wav", seconds=1.0, rate=8000)
+    assert restore(source, run=one_model) == 0
+    assert "--output-rate" not in capsys.readouterr().err
+
+
 def test_the_asked_for_format_is_written(tmp_path, one_model):
     write_tone(tmp_path / "a.wav", rate=44100)
     for arguments, name, subtype in (

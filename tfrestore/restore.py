@@ -272,7 +272,8 @@ def run_jobs(
                 with _task(bars, "loading the model"):
                     restorer = models.load(choice)
             with _noting_failure(source, failed):
-                if restorer and options.output_rate is None:
+                # What fills gaps adds nothing that the file's rate would not have held.
+                if restorer and options.output_rate is None and not restorer.accepts_gaps:
                     _tell_low_rate(source, restorer.sample_rate)
                 for job in missing if restorer else []:
                     bars.update(overall, completed=finished + versions.index(job))
