@@ -73,7 +73,7 @@ def test_a_spectrogram_gap_is_refused_in_a_waveform():
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("bandwidth:3", "choose one of 2, 4, 6"),
+        ("bandwidth:5", "choose one of 2, 3, 4, 6"),
         ("bandwidth", "there is no degradation"),
         ("instruments:0", "there is no degradation"),
         ("instruments:0:128", "instrument 128 is out of range"),

@@ -13,8 +13,8 @@ import numpy as np
 
 from tfrestore.errors import UsageError
 
-#: The factors of the papers, which the commands take.
-FACTORS = (2, 4, 6)
+#: The papers' factors, and 3 in between for what is trained on several, which the commands take.
+FACTORS = (2, 3, 4, 6)
 
 #: Samples on both sides, times the factor, that decide what is left of a stretch.
 MARGIN = 320
@@ -38,8 +38,8 @@ def reduce_bandwidth(waveform: np.ndarray, factor: int) -> np.ndarray:
 
     Args:
         waveform: float32 `(channels, samples)`.
-        factor: 2, 4 or 6; of a rate of 44.1 kHz, 22.05, 11.025 or 7.35 kHz are left, and with them
-            what is below 11.0, 5.5 or 3.7 kHz.
+        factor: 2, 3, 4 or 6; of a rate of 44.1 kHz, 22.05, 14.7, 11.025 or 7.35 kHz are left, and
+            with them what is below 11.0, 7.35, 5.5 or 3.7 kHz.
 
     Returns:
         float32 `(channels, samples)`, sample-aligned.

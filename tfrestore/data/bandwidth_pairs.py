@@ -27,8 +27,8 @@ class BandwidthPairs(ExcerptPairs):
     """Which pairs are made of the tracks; tracks are mixed to one channel.
 
     Args:
-        factor: By how much the sampling rate is divided: 2, 4 or 6; or several, of which each
-            example has one: drawn at random, or taking turns in file order. Defaults to `2`.
+        factor: By how much the sampling rate is divided: 2, 3, 4 or 6; or several, of which
+            each example has one: drawn at random, or taking turns in file order. Defaults to `2`.
         samples: Samples per excerpt. Defaults to `8192`.
         sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
         order: `"random"` or `"file"`, see `ExcerptPairs`. Defaults to `"random"`.

@@ -36,9 +36,24 @@ class WindowTrainer(keras.Model):
         beta_1: float.
         beta_2: float.
         epsilon: float.
+        learning_rate_decay: float. What the learning rate is multiplied by every epoch; as the
+            authors' code does, which halves it every 3000 steps. Defaults to the paper's `1.0`.
+        steps_per_epoch: int. Steps that count as an epoch; the training loop tells its own.
+            Defaults to `100`, the authors' code's.
     """
 
-    def __init__(self, network, restorer, learning_rate, beta_1, beta_2, epsilon, **kwargs):
+    def __init__(
+        self,
+        network,
+        restorer,
+        learning_rate,
+        beta_1,
+        beta_2,
+        epsilon,
+        learning_rate_decay: float = 1.0,
+        steps_per_epoch: int = 100,
+        **kwargs,
+    ):
         super().__init__(dtype=network.dtype_policy, **kwargs)
         self.network = network
         self.restorer = restorer or InceptionRestorer(network)
@@ -46,6 +61,8 @@ class WindowTrainer(keras.Model):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.learning_rate_decay = learning_rate_decay
+        self.steps_per_epoch = steps_per_epoch
         self.built = True
         # Compiling wraps the optimizer where mixed_float16 needs the loss scaled. Its state exists
         # from here on, so that a checkpoint can be restored before the first step.
@@ -53,7 +70,12 @@ class WindowTrainer(keras.Model):
         self.optimizer.build(self.network.trainable_variables)
 
     def make_adam(self, learning_rate: float):
-        """An Adam with this trainer's moments."""
+        """An Adam with this trainer's moments and its decay."""
+        if self.learning_rate_decay != 1:
+            # A function of the optimizer's steps, which checkpoints hold.
+            learning_rate = keras.optimizers.schedules.ExponentialDecay(
+                learning_rate, self.steps_per_epoch, self.learning_rate_decay, staircase=True
+            )
         return keras.optimizers.Adam(learning_rate, self.beta_1, self.beta_2, self.epsilon)
 
     def descend(self, optimizer, gradients, variables):
@@ -75,6 +97,8 @@ class WindowTrainer(keras.Model):
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
+            "learning_rate_decay": self.learning_rate_decay,
+            "steps_per_epoch": self.steps_per_epoch,
         }
 
     @classmethod

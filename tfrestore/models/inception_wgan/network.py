@@ -22,6 +22,7 @@ from tfrestore.layers.inception import Inception1D
 from tfrestore.layers.long_convolution import LongConv1D
 from tfrestore.layers.self_gating import MapwisePReLU
 from tfrestore.layers.subpixel import Subpixel1D, Superpixel1D
+from tfrestore.models.inception_wgan.residual import FRAME_LENGTH, BandFilling, emphasized
 from tfrestore.models.presets import PresetMixin
 
 # Every layer of a network has random numbers of its own; an inception module takes five.
@@ -238,7 +239,6 @@ class _InceptionUNet(WaveformModel):
             dtype=policy,
             name="output_convolution",
         )
-        self.build()
 
     def build(self, waveform_shape=None):
         """Makes all weights; the sizes are the constructor's."""
@@ -314,6 +314,9 @@ class InceptionGenerator(_InceptionUNet):
         additive_skip: bool. Whether the input is added to the output before the tanh, so that the
             network says what is missing: the super-resolution use. The paper leaves it out for the
             change of instruments. Defaults to `False`.
+        residual: bool. Whether the input is kept as it is up to the end of its spectrum, and the
+            network's output, without a tanh, is heard above it; see `residual`. The paper has no
+            such. Defaults to `False`.
         seed: int. Of the initial weights and of dropout. Defaults to `0`.
 
     Raises:
@@ -336,6 +339,7 @@ class InceptionGenerator(_InceptionUNet):
         output_kernel_size: int = 27,
         dropout: float = 0.2,
         additive_skip: bool = False,
+        residual: bool = False,
         seed: int = 0,
         **kwargs,
     ):
@@ -350,11 +354,32 @@ class InceptionGenerator(_InceptionUNet):
             skip_connections=True,
             **kwargs,
         )
+        if additive_skip and residual:
+            raise ValueError(
+                "Arguments `additive_skip` and `residual` are two ways of keeping the input; give "
+                "one of them."
+            )
         self.additive_skip = additive_skip
+        self.residual = residual
+        self.filling = BandFilling(name="filling") if residual else None
+        self.build()
+
+    def check_window(self, samples: int) -> None:
+        """Raises ValueError where the network takes no window of so many samples."""
+        super().check_window(samples)
+        if self.residual and samples < FRAME_LENGTH:
+            raise ValueError(
+                f"A window of a residual network must have at least {FRAME_LENGTH} samples. "
+                f"Received: {samples} samples"
+            )
 
     def call(self, waveform, training=False):
         """See the class."""
         waveform = ops.convert_to_tensor(waveform)
+        if self.residual:
+            heard, level = emphasized(ops.cast(waveform, "float32"))
+            made = level * self._decode(self._encode(heard), training)
+            return self.filling(waveform, made)
         output = self._decode(self._encode(waveform), training)
         if self.additive_skip:
             output = output + ops.cast(waveform, "float32")
@@ -362,7 +387,11 @@ class InceptionGenerator(_InceptionUNet):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {**super().get_config(), "additive_skip": self.additive_skip}
+        return {
+            **super().get_config(),
+            "additive_skip": self.additive_skip,
+            "residual": self.residual,
+        }
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
@@ -409,6 +438,7 @@ class InceptionAutoencoder(_InceptionUNet):
             skip_connections=False,
             **kwargs,
         )
+        self.build()
 
     def call(self, waveform, training=False):
         """See the class."""

@@ -52,6 +52,8 @@ from tfrestore.data.mp3_pairs import LISTENING_SECONDS, Mp3Pairs
 from tfrestore.errors import UsageError
 from tfrestore.layers.stft import STFT
 from tfrestore.losses.critic_slope import gradient_penalty
+from tfrestore.losses.log_spectrum import log_spectral_loss
+from tfrestore.losses.neurogram_similarity import neurogram_similarity_loss
 from tfrestore.losses.non_saturating import (
     cross_entropy_discriminator_loss,
     non_saturating_generator_loss,
@@ -80,6 +82,19 @@ ADVERSARIAL_LOSSES = {
     "wasserstein": (wasserstein_critic_loss, wasserstein_generator_loss),
     "non_saturating": (cross_entropy_discriminator_loss, non_saturating_generator_loss),
 }
+
+#: The terms of the loss: the paper's four and two more.
+TERMS = (
+    "time",
+    "frequency",
+    "autoencoder",
+    "adversarial",
+    "log_spectral",
+    "neurogram_similarity",
+)
+
+# Of the spectrum, 17 kHz of 22.05: from here on music ends where an encoder ended it.
+_IGNORED_END = 0.77
 
 #: Where the gradient penalty is taken.
 PENALTY_PLACES = ("generated", "between")
@@ -116,6 +131,11 @@ class InceptionWGANTrainer(WindowTrainer):
             `0.0`.
         autoencoder_weight: float. Of that of the embeddings; the paper's is 0.1. Defaults to `0.0`.
         adversarial_weight: float. Of what the critic says. Defaults to `0.0`.
+        log_spectral_weight: float. Of the log-spectral loss, per dB; what is above the end of a
+            window that ends at 17 kHz (of 22.05) or higher does not count. Defaults to the paper's
+            `0.0`.
+        neurogram_similarity_weight: float. Of the neurogram similarity's loss. Defaults to the
+            paper's `0.0`.
         adversarial_loss: `"wasserstein"`, or `"non_saturating"`, the vanilla GAN of eq. 2 and 4.
             Defaults to `"wasserstein"`.
         critic_steps: int. Steps of the critic per step of the generator. Defaults to `1`.
@@ -127,6 +147,11 @@ class InceptionWGANTrainer(WindowTrainer):
         beta_1: float. Of all. Defaults to `0.9`.
         beta_2: float. Defaults to `0.999`.
         epsilon: float. Defaults to `1e-7`.
+        learning_rate_decay: float. What the generator's and the critic's learning rates are
+            multiplied by every epoch; the authors' code halves them every 3000 steps. Defaults to
+            the paper's `1.0`.
+        steps_per_epoch: int. Steps that count as an epoch; the training loop tells its own.
+            Defaults to `100`.
         noise_seed: int. Decides the places of the penalty. Defaults to `0`.
 
     Raises:
@@ -135,7 +160,8 @@ class InceptionWGANTrainer(WindowTrainer):
         UsageError: if `autoencoder` is a folder that holds no trained network.
     """
 
-    #: What a better model has more of; validation metrics are prefixed with `val_`.
+    #: What a better model has more of, or less where `lower_is_better`; validation metrics are
+    #: prefixed with `val_`. Where there are terms beside the paper's it is these terms' loss.
     monitor = "snr"
 
     def __init__(
@@ -150,6 +176,8 @@ class InceptionWGANTrainer(WindowTrainer):
         frequency_weight: float = 0.0,
         autoencoder_weight: float = 0.0,
         adversarial_weight: float = 0.0,
+        log_spectral_weight: float = 0.0,
+        neurogram_similarity_weight: float = 0.0,
         adversarial_loss: str = "wasserstein",
         critic_steps: int = 1,
         gradient_penalty_weight: float = 10.0,
@@ -159,6 +187,8 @@ class InceptionWGANTrainer(WindowTrainer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        learning_rate_decay: float = 1.0,
+        steps_per_epoch: int = 100,
         noise_seed: int = 0,
         **kwargs,
     ):
@@ -167,12 +197,14 @@ class InceptionWGANTrainer(WindowTrainer):
             "frequency_weight": frequency_weight,
             "autoencoder_weight": autoencoder_weight,
             "adversarial_weight": adversarial_weight,
+            "log_spectral_weight": log_spectral_weight,
+            "neurogram_similarity_weight": neurogram_similarity_weight,
             "gradient_penalty_weight": gradient_penalty_weight,
         }
         for name, value in weights.items():
             if value < 0:
                 raise ValueError(f"Argument `{name}` must not be below 0. Received: {name}={value}")
-        if not any([time_weight, frequency_weight, autoencoder_weight, adversarial_weight]):
+        if not any(weights[f"{term}_weight"] for term in TERMS):
             raise ValueError("All weights of the loss are 0; give at least one a value.")
         for name, value, known in (
             ("adversarial_loss", adversarial_loss, tuple(ADVERSARIAL_LOSSES)),
@@ -191,7 +223,8 @@ class InceptionWGANTrainer(WindowTrainer):
                 "The loss has a weight for the autoencoder, but there is none: name the folder of "
                 "a trained one as `autoencoder`, or give `autoencoder_steps` to train one first."
             )
-        super().__init__(network, restorer, learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        adam = (learning_rate, beta_1, beta_2, epsilon, learning_rate_decay, steps_per_epoch)
+        super().__init__(network, restorer, *adam, **kwargs)
         for name, value in weights.items():
             setattr(self, name, value)
         self.autoencoder_steps = autoencoder_steps
@@ -249,15 +282,17 @@ class InceptionWGANTrainer(WindowTrainer):
         self.critic_optimizer.build(self.critic.trainable_variables)
 
     def _make_metrics(self) -> None:
-        terms = ("time", "frequency", "autoencoder", "adversarial")
         names = ["generator_loss"]
-        names += [f"{term}_loss" for term in terms if getattr(self, f"{term}_weight")]
+        names += [f"{term}_loss" for term in TERMS if getattr(self, f"{term}_weight")]
         names += ["generator_gradient_norm"]
         if self.critic is not None:
             names += ["critic_loss", "critic_gradient_norm"]
             names += ["gradient_penalty"] * (self.adversarial_loss == "wasserstein")
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
         self._scores = [SNR(), SNR(name="input_snr"), Log10LSD(), Log10LSD(name="input_log10_lsd")]
+        self.lower_is_better = bool(self.log_spectral_weight or self.neurogram_similarity_weight)
+        self.monitor = "loss" if self.lower_is_better else "snr"
+        self._validation_loss = keras.metrics.Mean(name="loss") if self.lower_is_better else None
 
     @property
     def training_metrics(self):
@@ -267,7 +302,7 @@ class InceptionWGANTrainer(WindowTrainer):
     @property
     def validation_metrics(self):
         """The paper's two scores of what is restored, and of what it is restored from."""
-        return list(self._scores)
+        return [*self._scores, self._validation_loss] if self._validation_loss else [*self._scores]
 
     @property
     def metrics(self):
@@ -296,7 +331,7 @@ class InceptionWGANTrainer(WindowTrainer):
                 self._critic_step(original, generated, number)
         with tape:
             terms = self._terms(original, generated)
-            losses = sum(getattr(self, f"{name}_weight") * term for name, term in terms.items())
+            losses = self._weighted(terms)
             scaled = self.optimizer.scale_loss(mean_over_replicas(losses))
         norm = self.descend(self.optimizer, tape.gradient(scaled, variables), variables)
         self._track(generator_loss=losses, **{f"{name}_loss": term for name, term in terms.items()})
@@ -317,7 +352,21 @@ class InceptionWGANTrainer(WindowTrainer):
         if self.adversarial_weight:
             values = self.critic(generated, training=True)
             terms["adversarial"] = ADVERSARIAL_LOSSES[self.adversarial_loss][1](values)
+        return terms | self._heard_terms(original, generated)
+
+    def _heard_terms(self, original, generated) -> dict:
+        """Those of the terms beside the paper's that have a weight, `(batch,)` each."""
+        terms = {}
+        if self.log_spectral_weight:
+            terms["log_spectral"] = log_spectral_loss(original, generated, ignored_end=_IGNORED_END)
+        if self.neurogram_similarity_weight:
+            terms["neurogram_similarity"] = neurogram_similarity_loss(
+                original, generated, self.restorer.sample_rate
+            )
         return terms
+
+    def _weighted(self, terms: dict):
+        return sum(getattr(self, f"{name}_weight") * term for name, term in terms.items())
 
     def _power(self, waveform):
         """The power spectrogram of windows, `(batch, frames, bins)`; that of noise is its power."""
@@ -363,6 +412,9 @@ class InceptionWGANTrainer(WindowTrainer):
             self._scores, (restored, degraded, restored, degraded), strict=True
         ):
             metric.update_state(original, estimate)
+        if self._validation_loss is not None:
+            losses = self._weighted(self._heard_terms(original, restored))
+            self._validation_loss.update_state(losses)
         return {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _track(self, **values) -> None:
@@ -390,6 +442,8 @@ class InceptionWGANTrainer(WindowTrainer):
             "frequency_weight": self.frequency_weight,
             "autoencoder_weight": self.autoencoder_weight,
             "adversarial_weight": self.adversarial_weight,
+            "log_spectral_weight": self.log_spectral_weight,
+            "neurogram_similarity_weight": self.neurogram_similarity_weight,
             "adversarial_loss": self.adversarial_loss,
             "critic_steps": self.critic_steps,
             "gradient_penalty_weight": self.gradient_penalty_weight,
@@ -418,8 +472,8 @@ class InceptionExamples:
         chorus: Controller 93.
         kbit_per_second: Of `"mp3"`: the bit rate, or several of which each window has one. Defaults
             to `32`.
-        factor: Of `"bandwidth"`: by how much the sampling rate is divided, 2, 4 or 6, or several of
-            which each window has one. Defaults to `2`.
+        factor: Of `"bandwidth"`: by how much the sampling rate is divided, 2, 3, 4 or 6, or several
+            of which each window has one. Defaults to `2`.
         order: `"random"` or `"file"`.
 
     Raises:
