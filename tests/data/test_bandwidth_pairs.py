@@ -47,11 +47,19 @@ def test_several_factors_are_drawn_by_example_and_a_run_goes_on_anywhere(tracks)
     assert same(batches(pairs, tracks, start=5, count=3), found[5:])
     reader = PairReader(pairs, tracks, seed=0)
     drawn = [reader.variant(position) for position in range(32)]
-    assert set(drawn) == {2, 4, 6}
-    for position, factor in enumerate(drawn[:8]):
+    assert set(drawn) == {(2, 32), (4, 32), (6, 32)}
+    for position, (factor, _) in enumerate(drawn[:8]):
         single = PairReader(BandwidthPairs(factor, samples=4096), tracks, seed=0)
         batch, row = divmod(position, 4)
         np.testing.assert_array_equal(found[batch][0][row], single.read(position)[0])
+
+
+def test_what_is_left_can_be_rounded_as_files_are(tracks):
+    pairs = BandwidthPairs(4, bits=[16, 32], order="file")
+    assert pairs.variants == ((4, 16), (4, 32))
+    (rounded, original), (exact, same) = (pairs.make(tracks[0], 2, each) for each in pairs.variants)
+    assert rounded.dtype == np.float32 and np.array_equal(original, same)
+    np.testing.assert_array_equal(rounded, np.round(exact * 2**15) / 2**15)
 
 
 @pytest.mark.parametrize(

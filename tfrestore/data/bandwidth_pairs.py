@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from tfrestore.errors import UsageError
 #: The window of Sifringer et al., 0.186 s at 44.1 kHz.
 PAPER_WINDOW = 8192
 
+#: Bits per sample that files have.
+BITS = (16, 24, 32)
+
 
 @dataclass(frozen=True)
 class BandwidthPairs(ExcerptPairs):
@@ -29,6 +33,9 @@ class BandwidthPairs(ExcerptPairs):
     Args:
         factor: By how much the sampling rate is divided: 2, 3, 4 or 6; or several, of which
             each example has one: drawn at random, or taking turns in file order. Defaults to `2`.
+        bits: Bits per sample of what is left: 16 or 24, which leave noise of rounding above the band
+            as a file of this format has it, or 32, floats as they are; or several, as of `factor`.
+            Defaults to `32`.
         samples: Samples per excerpt. Defaults to `8192`.
         sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
         order: `"random"` or `"file"`, see `ExcerptPairs`. Defaults to `"random"`.
@@ -41,28 +48,43 @@ class BandwidthPairs(ExcerptPairs):
     samples: int = PAPER_WINDOW
     sample_rate: int = 44100
     order: str = "random"
+    bits: int | Sequence[int] = 32
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.variants:
-            raise UsageError("data.factor is empty: give at least one factor.")
-        for factor in self.variants:
+        for name in ("factor", "bits"):
+            if not _several(getattr(self, name)):
+                raise UsageError(f"data.{name} is empty: give at least one.")
+        for factor in _several(self.factor):
             check_factor(factor)
+        for bits in _several(self.bits):
+            if bits not in BITS:
+                raise UsageError(
+                    f"data.bits is {bits}: choose one of {', '.join(map(str, BITS))}."
+                )
 
     @property
-    def variants(self) -> tuple[int, ...]:
-        """The factors."""
-        factor = self.factor
-        return (factor,) if isinstance(factor, int) else tuple(dict.fromkeys(factor))
+    def variants(self) -> tuple[tuple[int, int], ...]:
+        """The factors with the bits."""
+        return tuple(product(_several(self.factor), _several(self.bits)))
 
-    def make(self, track: Track, number: int, variant: int) -> tuple[np.ndarray, np.ndarray]:
+    def make(
+        self, track: Track, number: int, variant: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Reads an excerpt and reduces its bandwidth; see `ExcerptPairs`."""
+        factor, bits = variant
         begin = self.begins(track)[number]
-        margin = MARGIN * variant
+        margin = MARGIN * factor
         # Decimation keeps every so many samples of the track, not of the excerpt.
-        first = max(0, begin - margin) // variant * variant
+        first = max(0, begin - margin) // factor * factor
         lead = begin - first
         heard = read_excerpt(track, first, lead + self.samples + margin, self.sample_rate)
-        degraded = reduce_bandwidth(heard[None], variant)[0]
+        degraded = reduce_bandwidth(heard[None], factor)[0]
+        if bits < 32:
+            degraded = np.round(degraded * 2.0 ** (bits - 1)) / np.float32(2.0 ** (bits - 1))
         inside = slice(lead, lead + self.samples)
-        return degraded[inside].copy(), heard[inside].copy()
+        return degraded[inside].astype(np.float32), heard[inside].copy()
+
+
+def _several(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(dict.fromkeys(value))

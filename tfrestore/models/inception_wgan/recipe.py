@@ -474,6 +474,8 @@ class InceptionExamples:
             to `32`.
         factor: Of `"bandwidth"`: by how much the sampling rate is divided, 2, 3, 4 or 6, or several
             of which each window has one. Defaults to `2`.
+        bits: Of `"bandwidth"`: bits per sample of what is left, 16, 24 or 32, or several. Defaults to
+            `32`.
         order: `"random"` or `"file"`.
 
     Raises:
@@ -494,6 +496,7 @@ class InceptionExamples:
         chorus: int = 0,
         kbit_per_second: int | Sequence[int] = 32,
         factor: int | Sequence[int] = 2,
+        bits: int | Sequence[int] = 32,
         order: str = "random",
     ):
         kinds = {
@@ -511,7 +514,7 @@ class InceptionExamples:
                 },
             ),
             "mp3": (Mp3Pairs, {"kbit_per_second": kbit_per_second}),
-            "bandwidth": (BandwidthPairs, {"factor": factor}),
+            "bandwidth": (BandwidthPairs, {"factor": factor, "bits": bits}),
         }
         if kind not in kinds:
             raise UsageError(f"data.kind is {kind!r}: choose one of {', '.join(kinds)}.")
