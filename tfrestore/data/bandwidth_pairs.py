@@ -33,9 +33,9 @@ class BandwidthPairs(ExcerptPairs):
     Args:
         factor: By how much the sampling rate is divided: 2, 3, 4 or 6; or several, of which
             each example has one: drawn at random, or taking turns in file order. Defaults to `2`.
-        bits: Bits per sample of what is left: 16 or 24, which leave noise of rounding above the band
-            as a file of this format has it, or 32, floats as they are; or several, as of `factor`.
-            Defaults to `32`.
+        bits: Bits per sample of what is left: 16 or 24, which leave noise of rounding above the
+            band as a file of this format has it, or 32, floats as they are; or several, as of
+            `factor`. Defaults to `32`.
         samples: Samples per excerpt. Defaults to `8192`.
         sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
         order: `"random"` or `"file"`, see `ExcerptPairs`. Defaults to `"random"`.
@@ -59,9 +59,7 @@ class BandwidthPairs(ExcerptPairs):
             check_factor(factor)
         for bits in _several(self.bits):
             if bits not in BITS:
-                raise UsageError(
-                    f"data.bits is {bits}: choose one of {', '.join(map(str, BITS))}."
-                )
+                raise UsageError(f"data.bits is {bits}: choose one of {', '.join(map(str, BITS))}.")
 
     @property
     def variants(self) -> tuple[tuple[int, int], ...]:

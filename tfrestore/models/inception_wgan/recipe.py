@@ -474,8 +474,8 @@ class InceptionExamples:
             to `32`.
         factor: Of `"bandwidth"`: by how much the sampling rate is divided, 2, 3, 4 or 6, or several
             of which each window has one. Defaults to `2`.
-        bits: Of `"bandwidth"`: bits per sample of what is left, 16, 24 or 32, or several. Defaults to
-            `32`.
+        bits: Of `"bandwidth"`: bits per sample of what is left, 16, 24 or 32, or several. Defaults
+            to `32`.
         order: `"random"` or `"file"`.
 
     Raises:
