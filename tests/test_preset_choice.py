@@ -14,10 +14,17 @@ from tfrestore.models.presets import Preset
 from tfrestore.preset_choice import STEREO_CUTOFFS, choose, estimated_bit_rate
 
 
-def preset(folder, name, mp3=None, gaps=None, channels=1, improves_below_cutoff=True):
+def preset(
+    folder, name, mp3=None, gaps=None, channels=1, improves_below_cutoff=True, bandwidth=None
+):
     metadata = {
         "family": "apollo",
-        "restores": {"channels": channels, "mp3": mp3 or {}, "gaps": gaps or {}},
+        "restores": {
+            "channels": channels,
+            "mp3": mp3 or {},
+            "gaps": gaps or {},
+            "bandwidth": bandwidth or {},
+        },
         "improves_below_cutoff": improves_below_cutoff,
     }
     (folder / name).mkdir(exist_ok=True)
@@ -39,8 +46,8 @@ def mp3(rate, channels=1, cutoff=11000.0):
     return Inspection(info, rate, SpectralEdge(cutoff, 60.0, 0.01, 0.01))
 
 
-def copied(cutoff, holes=0.02, channels=2, subtype="PCM_16"):
-    info = AudioInfo(Path("a.wav"), 44100, channels, 44100, "WAV", subtype)
+def copied(cutoff, holes=0.02, channels=2, subtype="PCM_16", sample_rate=44100):
+    info = AudioInfo(Path("a.wav"), sample_rate, channels, 44100, "WAV", subtype)
     return Inspection(info, None, SpectralEdge(cutoff, 60.0, holes, holes))
 
 
@@ -105,6 +112,65 @@ def test_gaps_come_first(presets):
     assert "1 silent gap (20 ms in all)" in choice.reason and "second restoration" in choice.reason
     assert choose(copied(None), presets, with_gaps=True).preset.name == "gaps"
     assert choose(gapped, presets[:2]).preset is None
+
+
+@pytest.fixture
+def with_bands(tmp_path, presets):
+    """The presets, and two that were measured on a half and a quarter of the band."""
+    return [
+        *presets,
+        preset(tmp_path, "narrow", bandwidth={"2": None, "4": 0.9}),
+        preset(tmp_path, "both", bandwidth={"2": 0.5, "4": 0.3}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "name"),
+    [
+        (4900.0, None),
+        (5500.0, "narrow"),
+        (8000.0, "narrow"),
+        (9500.0, "both"),
+        (11000.0, "both"),
+        (12100.0, "both"),
+        (12200.0, None),
+        (None, None),
+    ],
+)
+def test_a_band_that_ends_early_is_extended_as_those_that_were_measured(with_bands, cutoff, name):
+    choice = choose(copied(cutoff, holes=0.0), with_bands)
+    assert (choice.preset.name if choice.preset else None) == name and choice.keep_below is None
+    if name:
+        assert f"nothing above {cutoff / 1000:.1f} kHz: what is above" in choice.reason
+    else:
+        assert "there is nothing to restore and nothing is written" in choice.reason
+    # Of holes an MP3 was made, and what names its codec was encoded by that.
+    assert choose(copied(5500.0), with_bands).preset.name == "wide"
+    assert choose(copied(11000.0, subtype="VORBIS"), with_bands).preset is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "output_rate", "name", "said"),
+    [
+        (22050, 44100, "both", "a sample rate of 22050 Hz: what is above 11.0 kHz is made with"),
+        (22050, None, None, "no room above 11.0 kHz; with --output-rate 44100 both makes what"),
+        (22050, 24000, None, "--output-rate 44100"),
+        (11025, 22050, "narrow", "what is above 5.5 kHz"),
+        (32000, 44100, None, "there is nothing to restore"),
+        (8000, 44100, None, "there is nothing to restore"),
+        (44100, 88200, None, "there is nothing to restore"),
+    ],
+)
+def test_a_low_sample_rate_is_made_up_for_at_a_higher_one(
+    with_bands, rate, output_rate, name, said
+):
+    found = copied(None, sample_rate=rate)
+    choice = choose(found, with_bands, output_rate=output_rate)
+    assert (choice.preset.name if choice.preset else None) == name
+    assert said in choice.reason and ("nothing is written" in choice.reason) == (name is None)
+    # A band that ends within a low rate needs no higher one.
+    if rate == 22050:
+        assert choose(copied(5500.0, 0.0, sample_rate=rate), with_bands).preset.name == "narrow"
 
 
 def test_without_presets_nothing_is_restored():

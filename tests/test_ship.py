@@ -185,6 +185,15 @@ def test_the_rule_of_what_is_improved(change, improved):
         assert gains["mp3:64"] == pytest.approx(0.4)
 
 
+def test_of_bandwidth_si_sdr_is_not_asked():
+    measurement = PresetMeasurement()
+    for key, values in columns(**GOOD | {"si_sdr": -2.0}).columns.items():
+        measurement.columns["bandwidth:2", *key[1:]] = values
+        measurement.columns[key] = values
+    gains = measurement.improved()
+    assert gains["bandwidth:2"] == pytest.approx(0.4) and gains["mp3:64"] is None
+
+
 def test_a_loss_that_may_be_chance_rules_nothing_out():
     measurement = columns(**GOOD)
     measurement.columns["mp3:64", "whole", "odg"] = [0.0, 6.0, 1.0, 5.0, 0.5]

@@ -92,6 +92,11 @@ def _purpose(metadata: dict) -> Iterator[str]:
         if gain is not None
     ]
     good += [f"gaps ({kind})" for kind in restores.get("gaps", {})]
+    good += [
+        f"bands cut to {_parts(factor)}"
+        for factor, gain in restores.get("bandwidth", {}).items()
+        if gain is not None
+    ]
     yield from ["## What it is for", ""]
     where = "mono" if restores.get("channels") == 1 else "with their channels as they are"
     yield f"It improved {', '.join(good)}, {where}." if good else "It improved nothing by our rule."
@@ -100,6 +105,12 @@ def _purpose(metadata: dict) -> Iterator[str]:
         "STFT error (and for gaps the SNR) gets better; SI-SDR does not get significantly worse "
         "(p < 0.05) by more than 0.5 dB, nor the sum of ODG and ViSQOL at all."
     )
+    if restores.get("bandwidth"):
+        yield (
+            "Of bands that were cut, SI-SDR is not asked: phases above the cut cannot be known, "
+            "and what is made there at the right level is then twice as far from the original as "
+            "silence is, in power, which is 3 dB."
+        )
     if any("above" in variants for variants in measured.values()):
         if metadata["improves_below_cutoff"]:
             yield "Below the frequency at which the encoder cut off it improves what is there too."
@@ -109,6 +120,10 @@ def _purpose(metadata: dict) -> Iterator[str]:
                 "there: `tfrestore restore` keeps the recording up to it and adds what is above."
             )
     yield ""
+
+
+def _parts(factor: str) -> str:
+    return {"2": "a half", "3": "a third", "4": "a quarter", "6": "a sixth"}[factor]
 
 
 def _training(training: dict, license: str) -> Iterator[str]:

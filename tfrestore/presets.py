@@ -87,6 +87,8 @@ def _scores(restores: dict) -> str:
     mp3 = {int(rate): gain for rate, gain in restores.get("mp3", {}).items() if gain is not None}
     said = [f"MP3 {rate} kbit/s {_signed(mp3[rate])}" for rate in sorted(mp3)]
     said += [f"gaps {_signed(gain)}" for gain in restores.get("gaps", {}).values()]
+    bandwidth = restores.get("bandwidth", {})
+    said += [f"bandwidth {k} {_signed(v)}" for k, v in bandwidth.items() if v is not None]
     return ", ".join(said)
 
 

@@ -96,7 +96,9 @@ class PresetModels:
 
         if self._preset is not None:
             return Choice(self._preset, "", cutoff_to_keep(source, self._preset))
-        choice = choose_for_file(source, with_gaps=bool(self._options.gaps))
+        choice = choose_for_file(
+            source, with_gaps=bool(self._options.gaps), output_rate=self._options.output_rate
+        )
         if choice.preset is None:
             hint = "(--preset NAME restores it all the same)"
             logger.info("%s: %s %s", source, choice.reason, hint)

@@ -217,7 +217,11 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
     from tfrestore.preset_choice import choose_for_file, cutoff_to_keep
 
     if preset is None:
-        choice = choose_for_file(source, with_gaps=bool(options.get("gaps")))
+        choice = choose_for_file(
+            source,
+            with_gaps=bool(options.get("gaps")),
+            output_rate=options.get("sample_rate"),
+        )
         if choice.preset is None:
             return False
         preset, keep_below = choice.preset.name, choice.keep_below

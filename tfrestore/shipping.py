@@ -228,14 +228,16 @@ def _sections(found: presets.Preset) -> dict:
 
 
 def _restores(improved: dict[str, float | None], mono: bool) -> dict:
-    mp3, gaps = {}, {}
+    mp3, gaps, bandwidth = {}, {}, {}
     for name, gain in improved.items():
         family, _, detail = name.partition(":")
         if family == "mp3":
             mp3[detail] = gain
         elif family == "gaps" and gain is not None:
             gaps[detail] = gain
-    return {"channels": 1 if mono else 2, "mp3": mp3, "gaps": gaps}
+        elif family == "bandwidth":
+            bandwidth[detail] = gain
+    return {"channels": 1 if mono else 2, "mp3": mp3, "gaps": gaps, "bandwidth": bandwidth}
 
 
 def _evaluation_command(table: dict, name: str) -> str:

@@ -69,7 +69,11 @@ def _counting_bins(power, window: int, ignored_end: float):
     """1 where a bin counts and else 0, of powers (batch, frames, bins): (batch, 1, bins)."""
     rounding = 3 / 8 * window / (12.0 * 32768.0**2)
     bins = window // 2 + 1
-    sounding = ops.cast(ops.mean(power, axis=1, keepdims=True) > _ENDED * rounding, "float32")
+    # Frames on an end have its reflection, whose bend is heard at all frequencies.
+    number, frames = ops.arange(ops.shape(power)[1]), ops.shape(power)[1]
+    inside = ops.cast((number > 0) & (number < frames - 1), "float32")[:, None] + _TINY**2
+    mean = ops.sum(power * inside, axis=1, keepdims=True) / ops.sum(inside)
+    sounding = ops.cast(mean > _ENDED * rounding, "float32")
     places = ops.arange(bins, dtype="float32")
     end = ops.max(sounding * places, axis=2, keepdims=True)
     end = ops.where(end >= ignored_end * (bins - 1), end, float(bins))

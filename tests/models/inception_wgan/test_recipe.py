@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.data.midi_maker import write_notes
-from tfrestore import metrics
+from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import UsageError
 from tfrestore.models.inception_wgan.discriminator import InceptionDiscriminator
@@ -18,6 +18,7 @@ from tfrestore.models.inception_wgan.network import (
     InceptionGenerator,
 )
 from tfrestore.models.inception_wgan.recipe import (
+    TERMS,
     InceptionAutoencoderTrainer,
     InceptionExamples,
     InceptionWGANTrainer,
@@ -138,7 +139,7 @@ def test_the_presets_have_the_losses_of_equations_20_to_23(preset, weights):
     assert resolve(find_preset(preset)).config["training"]["batch_size"] == 64
 
 
-@pytest.mark.parametrize("term", ["time", "frequency", "autoencoder", "adversarial"])
+@pytest.mark.parametrize("term", TERMS)
 def test_a_generator_step_is_one_of_the_weighted_terms(term):
     weight = 0.5
     autoencoder = InceptionAutoencoder(filters=8, depth=2)
@@ -160,6 +161,12 @@ def test_a_generator_step_is_one_of_the_weighted_terms(term):
                 autoencoder.embed(generated) - autoencoder.embed(original)
             ),
             "adversarial": lambda: -tf.reduce_mean(trainer.critic(generated)),
+            "log_spectral": lambda: tf.reduce_mean(
+                losses.log_spectral_loss(original, generated, ignored_end=0.77)
+            ),
+            "neurogram_similarity": lambda: tf.reduce_mean(
+                losses.neurogram_similarity_loss(original, generated, 44100)
+            ),
         }[term]()
         loss = weight * value + (0 if term == "time" else time)
     expected = flat(tape.gradient(loss, fresh.trainable_variables))
@@ -313,6 +320,32 @@ def test_a_test_step_gives_the_papers_two_scores_of_output_and_input_and_changes
         assert found[f"input_{name}"] == pytest.approx(ruler(original, degraded).mean(), rel=1e-3)
     np.testing.assert_array_equal(flat(trainer.variables), before)
     assert trainer.monitor in found
+
+
+def test_with_what_is_heard_in_the_loss_the_best_model_is_the_one_that_has_least_of_it():
+    weights = {"log_spectral_weight": 0.5, "neurogram_similarity_weight": 2.0}
+    trainer = make_trainer(**weights)
+    degraded, original = pairs()
+    trainer.test_step((degraded, original))
+    restored = trainer.network(degraded)
+    expected = 0.5 * losses.log_spectral_loss(original, restored, ignored_end=0.77)
+    expected += 2 * losses.neurogram_similarity_loss(original, restored)
+    assert trainer.monitor == "loss" and trainer.lower_is_better
+    found = scores(trainer.validation_metrics)
+    assert found["loss"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert type(trainer).from_config(trainer.get_config()).get_config() == trainer.get_config()
+
+
+def test_the_learning_rates_decay_by_the_epoch():
+    trainer = make_trainer(
+        adversarial_weight=0.1, learning_rate=0.5, learning_rate_decay=0.5, steps_per_epoch=2
+    )
+    for optimizer, first in ((trainer.optimizer, 0.5), (trainer.critic_optimizer, 1e-3)):
+        rates = []
+        for step in range(5):
+            optimizer.iterations.assign(step)
+            rates.append(float(optimizer.learning_rate))
+        np.testing.assert_allclose(rates, np.array([1, 1, 0.5, 0.5, 0.25]) * first, rtol=1e-6)
 
 
 # === Devices, precisions, fit ===
@@ -550,8 +583,8 @@ def test_a_window_that_does_not_fit_the_network_is_refused_in_a_line(music_folde
         make_run(found, music_folder, tmp_path)
 
 
-def test_every_preset_has_a_tiny_twin():
-    names = set(preset_names("inception_wgan"))
+def test_every_preset_of_the_paper_has_a_tiny_twin():
+    names = set(preset_names("inception_wgan")) - {"inception_wgan_small"}
     full = {name for name in names if not name.endswith("_tiny")}
     assert names == full | {f"{name}_tiny" for name in full}
     assert full == {

@@ -25,8 +25,9 @@ FRAME_LENGTH = 1024
 # A Hann window squared: what leaks of a loud tone is too little to be heard 0.7 kHz further up.
 _WINDOW = window_samples("hann", FRAME_LENGTH) ** 2
 
-#: The power of a bin of which there is nothing: nine decibels above rounding to 16 bits.
-QUIET = 8.0 * float((_WINDOW**2).sum()) / (12.0 * 32768.0**2)
+#: The power of a bin of which there is nothing: 18 dB above rounding to 16 bits, so that neither
+#: that nor dither takes half a decibel, or two, of what is made.
+QUIET = 64.0 * float((_WINDOW**2).sum()) / (12.0 * 32768.0**2)
 
 # A spectrum ends where it falls by so much, as a power, from what so many bins below had.
 _FALL, _BELOW = 1e-3, (16, 32)
@@ -54,8 +55,8 @@ class BandFilling(keras.layers.Layer):
         (quiet / (quiet + loudest))²
 
     where loudest is the largest mean power in this bin and all bins above it, of `waveform`, and
-    quiet is 30 dB below what the waveform has 0.7 to 1.4 kHz further down (at 44.1 kHz), at least 9
-    dB more than rounding to 16 bits leaves in a bin. So it is 1 where there is nothing and nothing
+    quiet is 30 dB below what the waveform has 0.7 to 1.4 kHz further down (at 44.1 kHz), and at
+    least 18 dB more than rounding to 16 bits leaves in a bin. So it is 1 where there is nothing and nothing
     above, and where there is music, which falls less steeply, it is next to 0. Each window is by
     itself; there are no weights. Batch and samples may be unknown.
     """
