@@ -56,9 +56,9 @@ class BandFilling(keras.layers.Layer):
 
     where loudest is the largest mean power in this bin and all bins above it, of `waveform`, and
     quiet is 30 dB below what the waveform has 0.7 to 1.4 kHz further down (at 44.1 kHz), and at
-    least 18 dB more than rounding to 16 bits leaves in a bin. So it is 1 where there is nothing and nothing
-    above, and where there is music, which falls less steeply, it is next to 0. Each window is by
-    itself; there are no weights. Batch and samples may be unknown.
+    least 18 dB more than rounding to 16 bits leaves in a bin. So it is 1 where there is nothing
+    and nothing above, and where there is music, which falls less steeply, it is next to 0. Each
+    window is by itself; there are no weights. Batch and samples may be unknown.
     """
 
     def __init__(self, **kwargs):
