@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrestore.models.inception_wgan.network import InceptionGenerator
 from tfrestore.models.inception_wgan.residual import BandFilling, emphasized
+from tfrestore.models.inception_wgan.restorer import InceptionRestorer
 
 SIZES = {"filters": 8, "depth": 2, "max_doublings": 1, "dropout": 0.0}
 SAMPLES, RATE = 8192, 44100
@@ -95,6 +96,7 @@ def test_it_takes_unknown_sizes_and_comes_back_from_a_folder(tmp_path):
     generator.save_to_preset(tmp_path)
     again = InceptionGenerator.from_preset(tmp_path)
     assert again.get_config() == generator.get_config() and again.residual
+    assert InceptionRestorer(again).default_degradation == "bandwidth:2"
     np.testing.assert_allclose(again(waveform), generator(waveform), atol=1e-6)
 
 

@@ -26,6 +26,11 @@ Where the authors' code differs from the paper, the paper is followed here:
   the critic makes its steps on each batch, against the same generated windows, before the
   generator's.
 
+Beside the paper's there are two more terms, of weight 0 unless a preset asks for them, as the one
+that extends bands does: the log-spectral loss and the neurogram similarity. Squared errors of what
+has unknown phases are smallest where nothing is made, and powers of a treble are too small to weigh
+anything beside those of a bass. With them the model that is kept is the one with the least of both.
+
 Where the paper is silent:
 
 - The adversarial loss has the weight of the authors' code, 1e-4.

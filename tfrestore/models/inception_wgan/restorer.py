@@ -54,6 +54,8 @@ class InceptionRestorer(Restorer):
         network.check_window(window_samples)
         super().__init__(network, sample_rate=sample_rate, chunk_seconds=chunk_seconds, **kwargs)
         self.window_samples = window_samples
+        if getattr(network, "residual", False):
+            self.default_degradation = "bandwidth:2"
         rise = stft.window_samples("hann", window_samples)[: self.grid_samples].astype("float32")
         self._rise, self._fall = rise, np.float32(1) - rise
 
