@@ -49,8 +49,7 @@ class Choice:
     keep_below: float | None = None
 
 
-# A bandwidth is alike where it differs by so much from one that was measured: between 22.05 and 32
-# kHz nothing was, and presets are trained on what soxr leaves of the last 8 %.
+# By what share a band may end beyond the lowest and the highest end that were measured.
 _ALIKE = 1.1
 
 # Hz at which bandwidths were divided to be measured.

@@ -22,7 +22,9 @@ def test_every_preset_is_completed_with_every_default_spelt_out(name):
     assert tuple(preset.config) == SECTIONS
     assert preset.config["training"].keys() == TrainingSettings.__dataclass_fields__.keys()
     # Keras's default for the inpainters, that of the progressive GANs for the stochastic ones.
-    assert preset.config["recipe"]["beta_2"] == {"sr_gan": 0.99}.get(preset.family, 0.999)
+    beta_2 = {"sr_gan": 0.99}.get(preset.family, 0.999)
+    beta_2 = find_preset(name).config["recipe"].get("beta_2", beta_2)
+    assert preset.config["recipe"]["beta_2"] == beta_2
     seconds = {"apollo": 30.0, "inception_wgan": 4.0}.get(preset.family, 8.0)
     assert preset.config["restorer"]["chunk_seconds"] == seconds
     # The paper's GAN would take 1.3 GB; its tests count its parameters without making them.

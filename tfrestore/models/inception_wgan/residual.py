@@ -25,8 +25,8 @@ FRAME_LENGTH = 1024
 # A Hann window squared: what leaks of a loud tone is too little to be heard 0.7 kHz further up.
 _WINDOW = window_samples("hann", FRAME_LENGTH) ** 2
 
-#: The power of a bin of which there is nothing: 18 dB above rounding to 16 bits, so that neither
-#: that nor dither takes half a decibel, or two, of what is made.
+#: The power of a bin in which there is nothing: 18 dB above rounding to 16 bits, so that rounding
+#: takes half a decibel of what is made at most, and dither less than two.
 QUIET = 64.0 * float((_WINDOW**2).sum()) / (12.0 * 32768.0**2)
 
 # A spectrum ends where it falls by so much, as a power, from what so many bins below had.
