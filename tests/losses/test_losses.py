@@ -303,3 +303,34 @@ def test_every_name_is_there_and_no_other():
         assert callable(getattr(losses, name))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         losses.nothing  # noqa: B018
+
+
+def test_above_its_bandwidth_an_estimate_is_its_reference_and_below_it_is_itself():
+    rng = np.random.default_rng(3)
+    reference, estimate = rng.standard_normal((2, 3, 4411)).astype("float32")
+    bandwidth = np.array([5000.0, 16000.0, 22050.0], "float32")
+    found = np.array(losses.agreeing_above(bandwidth, reference, estimate, 44100))
+    np.testing.assert_allclose(found[2], estimate[2], atol=1e-5)
+    frequencies = np.arange(2207) * 44100 / 4412
+    for row, limit in enumerate(bandwidth[:2]):
+        ours, theirs, mixed = (
+            np.fft.rfft(np.append(each[row], 0)) for each in (estimate, reference, found)
+        )
+        low, high = frequencies < limit - 300, frequencies > limit + 100
+        # The sample that rounds the length up is not heard, which leaks next to nothing.
+        assert np.abs(mixed - ours)[low].max() < 0.02 * np.abs(ours).mean()
+        assert np.abs(mixed - theirs)[high].max() < 0.02 * np.abs(theirs).mean()
+
+
+def test_nothing_is_learnt_above_the_bandwidth():
+    rng = np.random.default_rng(4)
+    reference, estimate = (
+        tf.constant(each) for each in rng.standard_normal((2, 1, 4410)).astype("float32")
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(estimate)
+        heard = losses.agreeing_above(tf.constant([8000.0]), reference, estimate, 44100)
+        loss = losses.log_spectral_loss(reference, heard)
+    slope = np.abs(np.fft.rfft(tape.gradient(loss, estimate)[0]))
+    frequencies = np.arange(2206) * 10.0
+    assert slope[frequencies > 8000].max() < 1e-4 * slope[frequencies < 7500].mean()

@@ -44,6 +44,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrestore.audio.mp3 import mp3_sample_rate
+from tfrestore.data.bandwidths import Bandwidths
 from tfrestore.data.catalogue import Track
 from tfrestore.data.encoded_pairs import (
     TAIL_SECONDS,
@@ -86,6 +87,8 @@ class StemMixes:
             stems. Defaults to `False`.
         channel_mix: `"mean"`: the mean of a recording's channels is taken. `"random"`: a weighted
             mean of them with random weights, for every stem another. Defaults to `"mean"`.
+        with_bandwidth: Whether an example tells up to which frequency it is the truth: the least
+            bandwidth of its parts. Defaults to `False`.
         examples_per_epoch: Defaults to `None`: as many as there are excerpts side by side in the
             music. The authors take 40000.
 
@@ -103,6 +106,7 @@ class StemMixes:
     mixture_share: float = 0.5
     mix_recordings: bool = False
     channel_mix: str = "mean"
+    with_bandwidth: bool = False
     examples_per_epoch: int | None = None
 
     def __post_init__(self):
@@ -176,7 +180,8 @@ class StemMixes:
 
         Returns:
             A dataset of pairs of float32 `(batch_size, samples)`, sample-aligned; the largest
-            magnitude in a pair is 1, or 0 where both are silent.
+            magnitude in a pair is 1, or 0 where both are silent. With `with_bandwidth` these are
+            triples that have the bandwidth in Hz besides, float32 `(batch_size,)`.
 
         Raises:
             UsageError: if the tracks are pairs that were prepared, or the batch size is less than
@@ -186,7 +191,9 @@ class StemMixes:
                 of it.
         """
         reader = MixReader(self, tracks, seed)
-        return pair_batches(reader.read, self.samples, batch_size, start, batches)
+        return pair_batches(
+            reader.read, self.samples, batch_size, start, batches, self.with_bandwidth
+        )
 
 
 class MixReader:
@@ -218,10 +225,13 @@ class MixReader:
         self.mixes = mixes
         self.draws = StemDraws(mixes, tracks, seed)
         self.tail = round(TAIL_SECONDS * mixes.sample_rate)
+        self.bandwidths = Bandwidths() if mixes.with_bandwidth else None
         self.replacements = Replacements()
 
-    def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, position: int) -> tuple[np.ndarray, ...]:
         """The pair `(degraded, original)` of a position, float32 `(samples,)` each.
+
+        With `with_bandwidth` the bandwidth follows, float32 `()`.
 
         Raises:
             AudioFileError: if all of the music is silent or cannot be decoded.
@@ -229,17 +239,20 @@ class MixReader:
         position = int(position)
         for attempt in itertools.count():
             drawn = self.draws.draw(position, attempt)
-            excerpts = []
+            excerpts, bandwidths = [], []
             for part in drawn.parts:
                 try:
                     excerpts.append(self.read_part(part, drawn.lead))
+                    if self.bandwidths is not None:
+                        bandwidths.append(self.bandwidths.find(part.track))
                 except AudioFileError:
                     self.replacements.report(part.track, attempt + 1)
                     break
             else:
                 break
         heard = mix(excerpts, [part.gain for part in drawn.parts])
-        return rescale(*self.encode(heard, drawn))
+        pair = rescale(*self.encode(heard, drawn))
+        return (*pair, np.float32(min(bandwidths))) if bandwidths else pair
 
     def read_part(self, part: Part, lead: int) -> np.ndarray:
         """The excerpt of a part with what is in front of it and behind it, not yet scaled.

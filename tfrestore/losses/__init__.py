@@ -7,6 +7,7 @@ equal a step on one device. The names load Keras on first use; `gradient_penalty
 from importlib import import_module
 
 _MODULES = {
+    "agreeing_above": "agreement",
     "cross_entropy_discriminator_loss": "non_saturating",
     "distance": "profiles",
     "drift_penalty": "drift",

@@ -12,7 +12,7 @@ from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import UsageError
 from tfrestore.models import Apollo, MultiResolutionSTFTDiscriminator
-from tfrestore.models.apollo.recipe import SI_SNR_MARGIN, ApolloExamples, ApolloTrainer
+from tfrestore.models.apollo.recipe import ApolloExamples, ApolloTrainer
 from tfrestore.models.apollo.restorer import ApolloRestorer
 from tfrestore.models.presets import find_preset, preset_names, read_metadata
 from tfrestore.restorer import Restorer
@@ -128,7 +128,7 @@ def generator_losses(trainer, discriminator, degraded, original):
             losses.log_spectral_loss(original, restored),
             losses.neurogram_similarity_loss(original, restored, NEUROGRAM_RATE),
             tf.nn.relu(
-                SI_SNR_MARGIN
+                0.05
                 + losses.si_snr_loss(original, restored)
                 - losses.si_snr_loss(original, degraded)
             ),
@@ -187,6 +187,24 @@ def test_without_their_losses_there_are_no_discriminators():
     assert again.get_config() == trainer.get_config()
     with pytest.raises(ValueError, match="must be more than 0"):
         make_trainer(**weights, stft_weight=0.0)
+
+
+def test_above_an_originals_bandwidth_no_loss_sees_what_is_restored():
+    weights = {"adversarial_weight": 0, "feature_matching_weight": 0, "log_spectral_weight": 1.0}
+    degraded, original = map(tf.constant, pairs())
+    losses_of = {}
+    for bandwidth in (None, NEUROGRAM_RATE / 2, 1.0):
+        trainer = make_trainer(sample_rate=NEUROGRAM_RATE, **weights)
+        known = () if bandwidth is None else (tf.fill([EXAMPLES], bandwidth),)
+        for step in (trainer.train_step, trainer.test_step):
+            one_device().run(step, args=((degraded, original, *known),))
+        losses_of[bandwidth] = scores(trainer.metrics)
+    for name, loss in losses_of[None].items():
+        assert losses_of[NEUROGRAM_RATE / 2][name] == pytest.approx(loss, rel=1e-2), name
+    for name in ("log_spectral_loss", "generator_loss"):
+        assert losses_of[None][name] > 0.1
+        assert losses_of[1.0][name] == pytest.approx(0, abs=1e-2), name
+    assert losses_of[1.0]["lsd"] == pytest.approx(losses_of[None]["lsd"], rel=0.2)
 
 
 def test_without_discriminators_the_best_model_is_that_of_the_lowest_loss():

@@ -11,6 +11,7 @@ from tfrestore.models.apollo.residual import (
     LevelFeatures,
     SpectralResidual,
     band_power,
+    excitation,
     frame_norm,
     whitened,
 )
@@ -51,6 +52,7 @@ def test_what_is_made_fills_holes_and_is_not_heard_beside_what_is_there():
     made = noise(2, 1, 1, 33)
     restored = layer((real, np.zeros_like(real)), noise(1, 1, 5, 8), (made[0], made[1]))
     level = np.sqrt(4 * 0.09)
+    made = made + np.array(excitation((real, 0 * real)))
     for part, new, old in zip(np.array(restored), made, (real, 0 * real), strict=True):
         np.testing.assert_allclose(part[0, 0, [2, 12]], level * new[0, 0, [2, 12]], rtol=1e-2)
         kept = old[0, 0, 3:10] / 0.95
@@ -58,6 +60,20 @@ def test_what_is_made_fills_holes_and_is_not_heard_beside_what_is_there():
         np.testing.assert_allclose(
             part[0, 0, 5:10], kept[2:] + np.sqrt(0.45) * share * new[0, 0, 5:10], rtol=1e-2
         )
+
+
+def test_holes_get_the_phases_of_the_part_of_the_spectrum_that_an_mp3_always_has():
+    # Bins of 50 Hz: 1.5 to 5.5 kHz are 30 to 109.
+    angles = np.linspace(0, 40, 442, dtype="float32") ** 2
+    loudness = np.geomspace(1, 1e-5, 442, dtype="float32")
+    found = excitation(tuple((loudness * f(angles))[None, None] for f in (np.cos, np.sin)))
+    source = list(range(40, 110)) + list(range(30, 70))
+    while len(source) < 442:
+        source += range(30, 110)
+    for part, expected in zip(found, (np.cos(angles), np.sin(angles)), strict=True):
+        np.testing.assert_allclose(part[0, 0], expected[source[:442]], atol=1e-4)
+    empty = np.zeros((1, 2, 442), "float32")
+    assert not np.any(excitation((empty, empty)))
 
 
 def test_an_empty_band_is_filled_up_to_what_music_has_there():

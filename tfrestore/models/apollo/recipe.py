@@ -36,6 +36,7 @@ from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
 from tfrestore.data.shards import PreparedTrack
 from tfrestore.data.stem_mixes import BIT_RATE_MODES, PAPER_BIT_RATES, StemMixes
 from tfrestore.errors import UsageError
+from tfrestore.losses.agreement import agreeing_above
 from tfrestore.losses.feature_matching import feature_matching_loss
 from tfrestore.losses.least_squares import (
     least_squares_discriminator_loss,
@@ -64,9 +65,6 @@ PAPER_STEPS_PER_EPOCH = 5000
 #: Epochs after which the learning rates are lowered.
 EPOCHS_PER_DECAY = 2
 
-#: Decibels by which SI-SNR is to be better than the MP3's, where that is asked for.
-SI_SNR_MARGIN = 0.05
-
 # The longest window is reflected by half of it at the ends.
 LONGEST_REFLECTION = MULTI_RESOLUTION_WINDOWS[-1] // 2
 
@@ -79,7 +77,9 @@ class ApolloTrainer(keras.Model):
     """Trains an `Apollo` against a `MultiResolutionSTFTDiscriminator`, on music and its MP3.
 
     Batches are tuples `(degraded, original)` of waveforms, each float32 `(batch, samples)` of more
-    than 1024 samples. Works with `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`.
+    than 1024 samples, or triples with the bandwidth in Hz besides, float32 `(batch,)`, above which
+    the original says nothing: no loss sees what is there. Works with `fit`, and with
+    `strategy.run(trainer.train_step, args=(batch,))`.
 
     Args:
         network: the `Apollo` to train.
@@ -105,8 +105,10 @@ class ApolloTrainer(keras.Model):
         feature_matching_weight: float. Defaults to `1.0`.
         si_snr_weight: float. Of the negative SI-SNR, per dB. Defaults to `0.0`, the paper's.
         si_snr_deficit_weight: float. Of what an excerpt's SI-SNR lacks to the MP3's and
-            `SI_SNR_MARGIN` more, per dB: what is made in empty bands costs SI-SNR, and is to cost
+            `si_snr_margin` more, per dB: what is made in empty bands costs SI-SNR, and is to cost
             no more than is mended elsewhere. Defaults to `0.0`, the paper's.
+        si_snr_margin: float. dB by which SI-SNR is to be better than the MP3's there; less than 0
+            lets it be worse. Defaults to `0.05`.
         log_spectral_weight: float. Of the log-spectral loss, per dB. Defaults to `0.0`, the
             paper's.
         neurogram_similarity_weight: float. Of the neurogram similarity's loss. Defaults to `0.0`,
@@ -138,6 +140,7 @@ class ApolloTrainer(keras.Model):
         feature_matching_weight: float = 1.0,
         si_snr_weight: float = 0.0,
         si_snr_deficit_weight: float = 0.0,
+        si_snr_margin: float = 0.05,
         log_spectral_weight: float = 0.0,
         neurogram_similarity_weight: float = 0.0,
         sample_rate: int = 44100,
@@ -176,6 +179,7 @@ class ApolloTrainer(keras.Model):
         self.feature_matching_weight = feature_matching_weight
         self.si_snr_weight = si_snr_weight
         self.si_snr_deficit_weight = si_snr_deficit_weight
+        self.si_snr_margin = si_snr_margin
         self.log_spectral_weight = log_spectral_weight
         self.neurogram_similarity_weight = neurogram_similarity_weight
         self.sample_rate = sample_rate
@@ -270,16 +274,23 @@ class ApolloTrainer(keras.Model):
         Returns:
             The training metrics so far.
         """
-        degraded, original = data
+        degraded, original, *bandwidth = data
         with tf.GradientTape() as tape:
             restored = self.network(degraded, training=True)
+            heard = self._comparable(original, restored, bandwidth)
         if self.discriminator is not None:
-            self.discriminator_step(original, tf.stop_gradient(restored))
-        slopes = self.generator_slopes(degraded, original, restored)
+            self.discriminator_step(original, tf.stop_gradient(heard))
+        slopes = self.generator_slopes(degraded, original, heard)
         variables = self.network.trainable_variables
-        gradients = tape.gradient(restored, variables, output_gradients=slopes)
+        gradients = tape.gradient(heard, variables, output_gradients=slopes)
         self._descend("generator", self.optimizer, gradients, variables)
         return {metric.name: metric.result() for metric in self.training_metrics}
+
+    def _comparable(self, original, restored, bandwidth):
+        """What of the restored waveforms can be compared with originals of such a bandwidth."""
+        if not bandwidth:
+            return restored
+        return agreeing_above(bandwidth[0], original, restored, self.sample_rate)
 
     def discriminator_step(self, original, restored) -> None:
         """One step of AdamW for the discriminators; the generator is held."""
@@ -316,7 +327,9 @@ class ApolloTrainer(keras.Model):
         losses = {
             "multi_resolution_stft_loss": multi_resolution_stft_loss,
             "si_snr_loss": si_snr_loss,
-            "si_snr_deficit": functools.partial(_si_snr_deficit, degraded),
+            "si_snr_deficit": functools.partial(
+                _si_snr_deficit, degraded, margin=self.si_snr_margin
+            ),
             "log_spectral_loss": log_spectral_loss,
             "neurogram_similarity_loss": functools.partial(
                 neurogram_similarity_loss, sample_rate=self.sample_rate
@@ -349,13 +362,14 @@ class ApolloTrainer(keras.Model):
         Returns:
             The validation metrics so far.
         """
-        degraded, original = data
+        degraded, original, *bandwidth = data
         restored = self.network(degraded, training=False)
         for prefix, estimate in (("", restored), ("mp3_", degraded)):
             for metric in self._scores[prefix]:
                 metric.update_state(original, estimate)
         if self._validation_loss is not None:
-            losses = self._weighted(self._waveform_losses(degraded, original, restored))
+            heard = self._comparable(original, restored, bandwidth)
+            losses = self._weighted(self._waveform_losses(degraded, original, heard))
             self._validation_loss.update_state(losses)
         return {metric.name: metric.result() for metric in self.validation_metrics}
 
@@ -386,6 +400,7 @@ class ApolloTrainer(keras.Model):
             "feature_matching_weight": self.feature_matching_weight,
             "si_snr_weight": self.si_snr_weight,
             "si_snr_deficit_weight": self.si_snr_deficit_weight,
+            "si_snr_margin": self.si_snr_margin,
             "log_spectral_weight": self.log_spectral_weight,
             "neurogram_similarity_weight": self.neurogram_similarity_weight,
             "sample_rate": self.sample_rate,
@@ -400,10 +415,10 @@ class ApolloTrainer(keras.Model):
         return cls(**config)
 
 
-def _si_snr_deficit(degraded, original, restored):
+def _si_snr_deficit(degraded, original, restored, margin: float):
     """What restored waveforms lack to the SI-SNR of their MP3s, and the margin, in dB: (batch,)."""
     missing = si_snr_loss(original, restored) - si_snr_loss(original, degraded)
-    return tf.nn.relu(missing + SI_SNR_MARGIN)
+    return tf.nn.relu(missing + margin)
 
 
 class ApolloExamples:
@@ -424,6 +439,8 @@ class ApolloExamples:
         mix_recordings: Whether recordings without stems are mixed as if they were stems. Defaults
             to `False`.
         channel_mix: `"mean"` of a recording's channels or `"random"` weights. Defaults to `"mean"`.
+        mask_above_bandwidth: Whether what the music's own encoder cut off is no truth to learn: the
+            losses leave out what is above the edge of an example's spectrum. Defaults to `False`.
         examples_per_epoch: Defaults to `None`, as many as there are excerpts side by side in the
             music.
 
@@ -443,6 +460,7 @@ class ApolloExamples:
         mixture_share: float = 0.5,
         mix_recordings: bool = False,
         channel_mix: str = "mean",
+        mask_above_bandwidth: bool = False,
         examples_per_epoch: int | None = None,
     ):
         rate = restorer.sample_rate
@@ -457,6 +475,7 @@ class ApolloExamples:
             mixture_share,
             mix_recordings,
             channel_mix,
+            mask_above_bandwidth,
             examples_per_epoch,
         )
         self.prepared_pairs = Mp3Pairs(kbit_per_second, samples, rate)
@@ -475,7 +494,10 @@ class ApolloExamples:
         return self._pairs(tracks).count(tracks)
 
     def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each."""
+        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each.
+
+        With `mask_above_bandwidth` the bandwidth in Hz follows, float32 `(batch_size,)`.
+        """
         return self._pairs(tracks).dataset(tracks, batch_size, seed, start, batches)
 
     def illustrate(self, restorer: ApolloRestorer, tracks: Sequence[Track]):
