@@ -222,3 +222,9 @@ def test_a_manifest_that_says_anything_else_is_refused_with_its_name(
         assert not open_shards(folder) and not value
     except UsageError as error:
         assert str(folder) in str(error) and "\n" not in str(error)
+
+
+def test_prepared_pairs_do_not_tell_their_bandwidth(kept):
+    pairs = dataclasses.replace(PAIRS, with_bandwidth=True)
+    with pytest.raises(UsageError, match="do not tell their bandwidth; give the music itself"):
+        pairs.dataset(open_shards(kept), 1, 0)

@@ -322,6 +322,18 @@ def test_above_its_bandwidth_an_estimate_is_its_reference_and_below_it_is_itself
         assert np.abs(mixed - theirs)[high].max() < 0.02 * np.abs(theirs).mean()
 
 
+def test_of_spectra_too_only_what_is_below_the_bandwidth_counts():
+    rng = np.random.default_rng(5)
+    reference, estimate = rng.standard_normal((2, 2, 3, 1024, 2)).astype("float32")
+    bandwidth = np.array([15000.0, 22050.0], "float32")
+    found = np.array(losses.spectra_agreeing_above(bandwidth, reference, estimate, 44100))
+    np.testing.assert_allclose(found[1], estimate[1], atol=1e-6)
+    frequencies = np.arange(1024) * 44100 / 2048
+    low, high = frequencies < 14800, frequencies > 15000
+    np.testing.assert_allclose(found[0][:, low], estimate[0][:, low], atol=1e-6)
+    np.testing.assert_array_equal(found[0][:, high], reference[0][:, high])
+
+
 def test_nothing_is_learnt_above_the_bandwidth():
     rng = np.random.default_rng(4)
     reference, estimate = (

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfrestore.data.bandwidths import Bandwidths
 from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import ORDERS, Replacements, fractions, length_of
 from tfrestore.data.pair_batches import pair_batches
@@ -35,11 +36,13 @@ class ExcerptPairs(abc.ABC):
         sample_rate: Hz.
         order: `"random"`: each epoch has all excerpts, in random order. `"file"`: one after the
             other, track by track.
+        with_bandwidth: Whether an example tells up to which frequency it is the truth.
     """
 
     samples: int
     sample_rate: int
     order: str
+    with_bandwidth: bool = False
 
     def __post_init__(self):
         if self.order not in ORDERS:
@@ -113,7 +116,8 @@ class ExcerptPairs(abc.ABC):
             batches: How many batches; endless when `None`.
 
         Returns:
-            A dataset of pairs of float32 `(batch_size, samples)`.
+            A dataset of pairs of float32 `(batch_size, samples)`; with `with_bandwidth` the
+            bandwidth in Hz follows, float32 `(batch_size,)`.
 
         Raises:
             UsageError: if a track cannot have these pairs, or the batch size is less than 1.
@@ -122,7 +126,9 @@ class ExcerptPairs(abc.ABC):
                 sentence of it.
         """
         reader = PairReader(self, tracks, seed)
-        return pair_batches(reader.read, self.samples, batch_size, start, batches)
+        return pair_batches(
+            reader.read, self.samples, batch_size, start, batches, self.with_bandwidth
+        )
 
 
 class PairReader:
@@ -145,6 +151,7 @@ class PairReader:
         self.seed = seed
         self.begins = [pairs.begins(track) for track in tracks]
         self.ends = np.cumsum([len(begins) for begins in self.begins])
+        self.bandwidths = Bandwidths() if pairs.with_bandwidth else None
         self.replacements = Replacements()
 
     def place(self, position: int, attempt: int = 0) -> tuple[Track, int]:
@@ -168,8 +175,10 @@ class PairReader:
             return variants[position % len(variants)]
         return variants[int(fractions(self.seed, position, 0)[0] * len(variants))]
 
-    def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, position: int) -> tuple[np.ndarray, ...]:
         """The pair `(degraded, original)` of a position, float32 `(samples,)` each.
+
+        With `with_bandwidth` the bandwidth in Hz follows, float32 `()`.
 
         Raises:
             AudioFileError: if a prepared pair is damaged, or excerpt after excerpt of files cannot
@@ -180,7 +189,10 @@ class PairReader:
         for attempt in itertools.count():
             track, number = self.place(position, attempt)
             try:
-                return self.pairs.make(track, number, variant)
+                pair = self.pairs.make(track, number, variant)
+                if self.bandwidths is None:
+                    return pair
+                return (*pair, np.float32(self.bandwidths.find(track)))
             except AudioFileError:
                 if not self.pairs.is_replaceable(track):
                     raise

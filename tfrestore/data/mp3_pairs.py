@@ -44,6 +44,8 @@ class Mp3Pairs(ExcerptPairs):
         sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
         order: `"random"`: each epoch has all excerpts, in random order. `"file"`: one after the
             other, track by track. Defaults to `"random"`.
+        with_bandwidth: Whether an example tells up to which frequency it is the truth. Defaults to
+            `False`.
 
     Raises:
         UsageError: if LAME has no such bit rate, or another argument is none of those possible.
@@ -53,6 +55,7 @@ class Mp3Pairs(ExcerptPairs):
     samples: int = PAPER_SAMPLES
     sample_rate: int = 44100
     order: str = "random"
+    with_bandwidth: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -83,6 +86,11 @@ class Mp3Pairs(ExcerptPairs):
             UsageError: if that is so.
         """
         if isinstance(track, PreparedTrack):
+            if self.with_bandwidth:
+                raise UsageError(
+                    f"{track.settings.folder}: pairs that were prepared do not tell their "
+                    "bandwidth; give the music itself, or data.mask_above_bandwidth=false."
+                )
             track.settings.check(self.sample_rate, self.samples, self.bit_rates)
 
     def is_replaceable(self, track: Track) -> bool:

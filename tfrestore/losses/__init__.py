@@ -26,6 +26,7 @@ _MODULES = {
     "non_saturating_generator_loss": "non_saturating",
     "rhythm_profile": "profiles",
     "si_snr_loss": "si_snr",
+    "spectra_agreeing_above": "agreement",
     "wasserstein_critic_loss": "wasserstein",
     "wasserstein_generator_loss": "wasserstein",
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrestore import metrics
+from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import InputError, UsageError
 from tfrestore.layers.square_root_magnitude import square_root_magnitude
@@ -183,6 +183,56 @@ def test_a_generator_step_is_what_the_critic_says_of_two_versions_and_their_two_
         ("generator_gradient_norm", np.linalg.norm(expected)),
     ):
         assert found[name] == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_the_log_spectral_distance_is_that_of_the_waveforms_of_two_versions():
+    trainer = make_trainer(log_spectral_weight=3.0)
+    degraded, original = (seen(waveform) for waveform in pairs())
+    trainer._generator_step(degraded, degraded[:, 62:-62], original[:, 62:-62], ())
+    fresh = make_trainer()
+    versions = [fresh.network(degraded, normal(number)) for number in (2, 3)]
+    waveforms = []
+    for spectrum in (original[:, 62:-62], *versions):
+        squared = np.array(tf.sign(spectrum) * spectrum**2)
+        squared = np.pad(squared, ((0, 0), (0, 0), (0, 1), (0, 0)))
+        frames = np.fft.irfft(squared[..., 0] + 1j * squared[..., 1])
+        weights = tf.signal.hann_window(WINDOW).numpy()
+        sums, energy = (np.zeros((EXAMPLES, WINDOW + 5 * HOP)) for _ in range(2))
+        for number in range(6):
+            place = slice(number * HOP, number * HOP + WINDOW)
+            sums[:, place] += weights * frames[:, number]
+            energy[:, place] += weights**2
+        # What fewer frames hold than could is left out.
+        inner = slice(WINDOW - HOP, -(WINDOW - HOP))
+        waveforms.append((sums[:, inner] / energy[:, inner]).astype(np.float32))
+    distances = [losses.log_spectral_loss(waveforms[0], each) for each in waveforms[1:]]
+    found = scores(trainer.training_metrics)
+    assert found["log_spectral_loss"] == pytest.approx(float(np.mean(distances)), rel=1e-3)
+    without = make_trainer()
+    without._generator_step(degraded, degraded[:, 62:-62], original[:, 62:-62], ())
+    rest = scores(without.training_metrics)
+    assert "log_spectral_loss" not in rest
+    expected = rest["generator_loss"] + 3 * found["log_spectral_loss"]
+    assert found["generator_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_above_an_originals_bandwidth_nobody_sees_what_is_made():
+    weights = {
+        "log_spectral_weight": 1.0,
+        "frequency_profile_weight": 0.0,
+        "rhythm_profile_weight": 0.0,
+    }
+    found = {}
+    for bandwidth in (None, 22050.0, 1.0):
+        trainer = make_trainer(**weights)
+        known = () if bandwidth is None else (tf.fill([EXAMPLES], bandwidth),)
+        for step in (trainer.train_step, trainer.test_step):
+            one_device().run(step, args=((*pairs(), *known),))
+        found[bandwidth] = scores(trainer.metrics)
+    assert found[22050.0] == pytest.approx(found[None], rel=1e-3)
+    # Nothing but the lowest bin is left.
+    for name in ("log_spectral_loss", "wasserstein_estimate", "lsd", "mp3_lsd"):
+        assert abs(found[1.0][name]) < 0.1 * abs(found[None][name]), name
 
 
 def test_the_critics_steps_leave_the_generator_alone_and_the_generators_the_critic():
@@ -388,6 +438,20 @@ def test_the_learning_rate_of_a_kernel_is_relative_to_its_initial_size():
     np.testing.assert_allclose(bias, np.full(3, 1.1), rtol=1e-5)
 
 
+def test_both_learning_rates_fall_along_half_a_cosine():
+    trainer = train(
+        one_device(),
+        learning_rate_decay="cosine",
+        total_steps=4,
+        critic_steps=2,
+        critic_learning_rate=2e-3,
+    )
+    for optimizer, start in ((trainer.optimizer, 1e-3), (trainer.critic_optimizer, 2e-3)):
+        share = (1 + np.cos(np.pi / 4)) / 2
+        assert float(optimizer.learning_rate) == pytest.approx(share * start, rel=1e-5)
+    assert float(make_trainer().optimizer.learning_rate) == pytest.approx(1e-3)
+
+
 def test_both_optimizers_have_their_state_before_the_first_step():
     trainer = make_trainer()
     for optimizer, model in (
@@ -404,7 +468,9 @@ def test_the_trainers_weights_are_those_of_generator_and_critic_once():
 
 
 def test_a_trainer_is_made_again_from_its_configuration():
-    trainer = make_trainer(learning_rate=0.5, critic_steps=2, equalized_learning_rate=False)
+    trainer = make_trainer(
+        learning_rate=0.5, critic_steps=2, equalized_learning_rate=False, log_spectral_weight=2.0
+    )
     again = SRGANTrainer.from_config(trainer.get_config())
     assert again.get_config() == trainer.get_config()
     assert float(again.optimizer.learning_rate) == 0.5
@@ -416,6 +482,13 @@ def test_a_trainer_is_made_again_from_its_configuration():
 def test_a_critic_that_makes_no_step_is_refused():
     with pytest.raises(ValueError, match="critic_steps=0"):
         make_trainer(critic_steps=0)
+
+
+def test_a_decay_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="'linear'"):
+        make_trainer(learning_rate_decay="linear")
+    with pytest.raises(ValueError, match="total_steps=None"):
+        make_trainer(learning_rate_decay="cosine")
 
 
 # Examples, and a run of all of it
@@ -578,6 +651,11 @@ def test_examples_are_pairs_at_the_restorers_rate(music_folder):
     assert degraded.shape == original.shape == (3, SAMPLES)
     assert degraded.dtype == original.dtype == tf.float32
     assert not np.allclose(degraded, original, atol=1e-3)
+    masked = SRGANExamples(restorer, 32, SAMPLES, mask_above_bandwidth=True)
+    *pair, bandwidth = next(iter(masked.dataset(tracks, batch_size=3, seed=0)))
+    np.testing.assert_array_equal(pair, [degraded, original])
+    assert bandwidth.shape == (3,)
+    assert 0 < np.min(bandwidth) <= np.max(bandwidth) <= 11025
 
 
 @pytest.mark.parametrize(

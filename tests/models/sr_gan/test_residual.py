@@ -29,7 +29,9 @@ def test_of_what_was_made_the_share_passes_that_its_power_has(own, made):
 
 def test_silence_is_filled_with_all_that_was_made():
     made = normal(2, 3, 32, 2)
-    np.testing.assert_allclose(HoleFilling()(np.zeros_like(made), made), LEVEL * made, rtol=1e-5)
+    nothing = np.zeros_like(made)
+    np.testing.assert_allclose(HoleFilling()(nothing, made), LEVEL * made, rtol=1e-5)
+    np.testing.assert_allclose(HoleFilling(0.1)(nothing, made), 0.1 * made, rtol=1e-5)
 
 
 def test_music_stays_but_for_what_the_encoder_turned_it_down_by():
@@ -74,9 +76,10 @@ def test_a_generator_with_residual_has_no_further_weights_and_starts_near_the_mu
 
 def test_it_is_saved(tmp_path):
     sizes = {"bins": 16, "filters": (2, 4, 4), "aggregation": 16, "maps": 4, "noise_size": 6}
-    generator = FrequencyAggregationGenerator(**sizes, residual=True)
+    generator = FrequencyAggregationGenerator(**sizes, residual=True, residual_level=0.1)
     generator.save(tmp_path / "generator.keras")
     again = keras.models.load_model(tmp_path / "generator.keras")
     assert again.get_config() == generator.get_config()
+    assert again.hole_filling.level == 0.1
     inputs = normal(1, 130, 16, 2), normal(1, 6)
     np.testing.assert_array_equal(again(*inputs), generator(*inputs))

@@ -38,9 +38,9 @@ from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer
 from tfrestore.pictures import spectrogram_picture
 from tfrestore.training.distribution import mean_over_replicas
+from tfrestore.training.learning_rate import check_decay, decaying
 
 BATCH_NORMS = ("training", "inference")
-LEARNING_RATE_DECAYS = ("none", "cosine")
 
 
 def squared_error(target, restored):
@@ -117,18 +117,13 @@ class InpainterTrainer(keras.Model):
     ):
         for name, value, known in (
             ("loss", loss, tuple(LOSSES)),
-            ("learning_rate_decay", learning_rate_decay, LEARNING_RATE_DECAYS),
             ("batch_norm", batch_norm, BATCH_NORMS),
         ):
             if value not in known:
                 raise ValueError(
                     f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
                 )
-        if learning_rate_decay != "none" and not total_steps:
-            raise ValueError(
-                "Argument `total_steps` must say how long the learning rate is to decay. Received: "
-                f"learning_rate_decay={learning_rate_decay!r}, total_steps={total_steps}"
-            )
+        check_decay(learning_rate_decay, total_steps)
         super().__init__(dtype=network.network_dtype, **kwargs)
         self.network = network
         self.learning_rate = learning_rate
@@ -148,10 +143,7 @@ class InpainterTrainer(keras.Model):
         self._compile()
 
     def _compile(self):
-        rate = self.learning_rate
-        if self.learning_rate_decay == "cosine":
-            # A function of the optimizer's steps, which checkpoints hold.
-            rate = keras.optimizers.schedules.CosineDecay(rate, self.total_steps)
+        rate = decaying(self.learning_rate, self.learning_rate_decay, self.total_steps)
         optimizer = keras.optimizers.Adam(rate, self.beta_1, self.beta_2, self.epsilon)
         # Compiling wraps the optimizer where mixed_float16 needs the loss scaled. Its state exists
         # from here on, so that a checkpoint can be restored before the first step.

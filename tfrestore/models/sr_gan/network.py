@@ -45,7 +45,7 @@ from keras import ops
 from tfrestore.layers.self_gating import MapwisePReLU
 from tfrestore.models.sr_gan.convolutions import convolution
 from tfrestore.models.sr_gan.frequency_aggregation import FrequencyDistribution
-from tfrestore.models.sr_gan.residual import HoleFilling
+from tfrestore.models.sr_gan.residual import USUAL_LEVEL, HoleFilling
 from tfrestore.models.sr_gan.spectrum_model import PARTS, SpectrumModel
 from tfrestore.models.sr_gan.trunk import (
     INNER_DILATIONS,
@@ -80,6 +80,8 @@ class FrequencyAggregationGenerator(SpectrumModel):
             `generator(spectrum)`. Defaults to `64`.
         residual: bool. If `True`, what it makes goes where there is next to nothing, and the rest
             of the spectrum stays (`HoleFilling`). The paper's generator has `False`, the default.
+        residual_level: float. How much of what it makes goes there. Training finds its own loudness
+            with any; a trained generator is turned up or down with it. Defaults to `0.25`.
         seed: int. Seed of He's normal initialisation; each layer's is its own. Defaults to `0`.
 
     Raises:
@@ -102,12 +104,14 @@ class FrequencyAggregationGenerator(SpectrumModel):
         maps: int = 128,
         noise_size: int = 64,
         residual: bool = False,
+        residual_level: float = USUAL_LEVEL,
         seed: int = 0,
         **kwargs,
     ):
         super().__init__(bins, filters, aggregation, maps, seed, **kwargs)
         self.noise_size = noise_size
         self.residual = residual
+        self.residual_level = residual_level
         policy, seeds = self.dtype_policy, itertools.count(1000 * seed + 500)
         self.trunk = FrequencyAggregationTrunk(
             filters,
@@ -128,7 +132,7 @@ class FrequencyAggregationGenerator(SpectrumModel):
                 (3, 2, 1), maps_out, reversed(OUTER_DILATIONS), strict=True
             )
         ]
-        self.hole_filling = HoleFilling(name="hole_filling") if residual else None
+        self.hole_filling = HoleFilling(residual_level, name="hole_filling") if residual else None
         self.activations = [
             MapwisePReLU(dtype=policy, name=f"deconv{number}_activation") for number in (4, 3, 2)
         ]
@@ -202,4 +206,5 @@ class FrequencyAggregationGenerator(SpectrumModel):
             **super().get_config(),
             "noise_size": self.noise_size,
             "residual": self.residual,
+            "residual_level": self.residual_level,
         }

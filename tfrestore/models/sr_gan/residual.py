@@ -20,8 +20,8 @@ _NEIGHBOURS = 9
 # Of squared powers: what is made is halved where it is 15 dB above what is there.
 _PROTECTION = 1000.0
 
-# What a fresh network makes is as loud as the music. What is missing is not.
-_USUAL_LEVEL = 0.25
+#: What a fresh network makes is as loud as the music. What is missing is not.
+USUAL_LEVEL = 0.25
 
 # A squared power, of a magnitude of 1e-6.
 _TINY = 1e-24
@@ -36,20 +36,25 @@ class HoleFilling(layers.Layer):
 
         gain spectrum + made p² / (p² + 1000 q²)
 
-    where the gain undoes what LAME turns the sound down by, `made` is a quarter of what the network
-    says, so that a fresh one is 24 dB below the music, and p and q are the powers of what was made
-    and of what is there, means of nine bins around. So an encoder's empty bins get all of what was
-    made, and music stays as it is where it is not at least 15 dB weaker. Each frame is by itself;
-    there are no weights. Batch and frames may be unknown.
+    where the gain undoes what LAME turns the sound down by, `made` is `level` times what the
+    network says, a quarter, so that a fresh one is 24 dB below the music, and p and q are the
+    powers of what was made and of what is there, means of nine bins around. So an encoder's empty
+    bins get all of what was made, and music stays as it is where it is not at least 15 dB weaker.
+    Each frame is by itself; there are no weights. Batch and frames may be unknown.
+
+    Args:
+        level: float. Of the signed square roots; its square is that of magnitudes. Defaults to
+            `0.25`.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, level: float = USUAL_LEVEL, **kwargs):
         super().__init__(autocast=False, **kwargs)
+        self.level = level
 
     def call(self, spectrum, made):
         """See the class."""
         spectrum = ops.cast(spectrum, "float32")
-        made = _USUAL_LEVEL * ops.cast(made, "float32")
+        made = self.level * ops.cast(made, "float32")
         own, new = (ops.square(_power_around(x)) for x in (spectrum, made))
         share = new / (new + _PROTECTION * own + _TINY)
         return spectrum / LAME_GAIN**0.5 + share * made
@@ -57,6 +62,10 @@ class HoleFilling(layers.Layer):
     def compute_output_shape(self, spectrum_shape, made_shape=None):
         """The shape of what `call` returns."""
         return tuple(spectrum_shape)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "level": self.level}
 
 
 def _power_around(parts):
