@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from tfrestore.layers.activations import silu, twice_gated
-from tfrestore.models.apollo.weights import normalize, product, uniform
+from tfrestore.models.apollo.weights import add_bias, normalize, product, uniform
 
 #: Widths of the hidden layers, as multiples of the features.
 EXPANSION = 4
@@ -216,12 +216,12 @@ class ConvActNorm(layers.Layer):
         """
         features = frames.shape[-1]
         kernel = ops.cast(self.depthwise_kernel, "float32")[:, None, :, None]
-        x = ops.depthwise_conv(frames, kernel) + ops.cast(self.depthwise_bias, "float32")
+        x = add_bias(ops.depthwise_conv(frames, kernel), self.depthwise_bias)
         x = x[:, :count]
         x = ops.cast(normalize(ops.reshape(x, (-1, features)), self.gain), self.compute_dtype)
-        x = silu(product(x, self.expansion_kernel) + ops.cast(self.expansion_bias, x.dtype))
+        x = silu(add_bias(product(x, self.expansion_kernel), self.expansion_bias))
         x = ops.cast(product(x, self.projection_kernel), "float32")
-        x = x + ops.cast(self.projection_bias, "float32")
+        x = add_bias(x, self.projection_bias)
         inputs = frames[:, self.frames_before : self.frames_before + count]
         return ops.reshape(ops.reshape(inputs, (-1, features)) + x, ops.shape(inputs))
 

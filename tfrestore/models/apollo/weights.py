@@ -25,6 +25,20 @@ def product(x, kernel):
     return ops.matmul(x, ops.cast(kernel, x.dtype))
 
 
+def add_bias(x, bias):
+    """`x` and a bias of its last axis, in the precision of `x`.
+
+    With TensorFlow it is the operation whose gradient adds up rows four times as fast as that of a
+    sum of tensors of two shapes does.
+    """
+    bias = ops.cast(bias, x.dtype)
+    if keras.backend.backend() != "tensorflow":
+        return x + bias
+    import tensorflow as tf
+
+    return tf.nn.bias_add(x, bias)
+
+
 def uniform(fan_in: int, seed: int):
     """PyTorch's first weights and biases of a linear layer, with which the authors trained."""
     limit = fan_in**-0.5
