@@ -18,6 +18,7 @@ from tfrestore.metrics.keras_metrics import (
     Log10LSD,
     MultiResolutionSTFTError,
     SqrtPowerMSE,
+    ViSQOL,
 )
 from tfrestore.metrics.spectral import mean_without_infinities
 
@@ -120,6 +121,21 @@ def test_a_silent_reference_is_left_out(metric):
     metric = metric()
     metric.update_state(np.zeros_like(estimate), estimate)
     assert float(metric.result()) == 0 and float(metric.count) == 0
+
+
+@pytest.mark.parametrize("in_a_graph", [False, True])
+def test_visqol_is_the_mean_of_what_has_a_score(in_a_graph):
+    reference, estimate = waveforms(count=4, samples=16000)
+    estimate[1] = 0
+    expected = [metrics.visqol(reference[row], estimate[row], 16000) for row in (0, 2, 3)]
+    metric = ViSQOL(16000)
+    update = tf.function(metric.update_state) if in_a_graph else metric.update_state
+    update(tf.constant(reference), tf.constant(estimate))
+    update(tf.constant(reference[:, :9000]), tf.constant(estimate[:, :9000]))
+    assert float(metric.count) == 3
+    assert float(metric.result()) == pytest.approx(np.mean(expected), rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert (again.sample_rate, again.name) == (16000, "visqol")
 
 
 def test_the_data_range_moves_psnr_by_its_decibels():

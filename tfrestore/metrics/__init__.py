@@ -30,6 +30,7 @@ _MODULES = {
             "SISDR",
             "SNR",
             "SqrtPowerMSE",
+            "ViSQOL",
         ),
         "keras_metrics",
     ),

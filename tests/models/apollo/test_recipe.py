@@ -462,7 +462,7 @@ def test_tensorboard_has_every_curve_a_picture_and_three_sounds(finished):
         *("generator_loss", "discriminator_loss", "learning_rate"),
         *("generator_gradient_norm", "discriminator_gradient_norm"),
     }
-    rulers = ("si_snr", "si_sdr", "lsd", "multi_resolution_stft_error")
+    rulers = ("si_snr", "si_sdr", "lsd", "multi_resolution_stft_error", "visqol")
     assert {tag for split, tag in found if split == "validation"} == {
         *rulers,
         *(f"mp3_{name}" for name in rulers),

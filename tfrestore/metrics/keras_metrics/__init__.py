@@ -1,7 +1,8 @@
 """The rulers as Keras metrics for `compile(metrics=[...])`: means over items.
 
 They are those of `tfrestore.metrics`, computed in float32 on any backend and under any precision
-policy: equal to 1e-5, but for what a docstring says about where float32 ends.
+policy: equal to 1e-5, but for what a docstring says about where float32 ends. ViSQOL is computed
+outside of the graph.
 """
 
 from tfrestore.metrics.keras_metrics.patches import NRMSE, PSNR
@@ -11,6 +12,7 @@ from tfrestore.metrics.keras_metrics.short_time import (
     MultiResolutionSTFTError,
     SqrtPowerMSE,
 )
+from tfrestore.metrics.keras_metrics.visqol import ViSQOL
 from tfrestore.metrics.keras_metrics.waveform import SISDR, SNR
 
 __all__ = [
@@ -22,4 +24,5 @@ __all__ = [
     "Log10LSD",
     "MultiResolutionSTFTError",
     "SqrtPowerMSE",
+    "ViSQOL",
 ]

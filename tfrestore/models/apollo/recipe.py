@@ -46,7 +46,7 @@ from tfrestore.losses.log_spectrum import log_spectral_loss
 from tfrestore.losses.multi_resolution_stft import multi_resolution_stft_loss
 from tfrestore.losses.neurogram_similarity import neurogram_similarity_loss
 from tfrestore.losses.si_snr import si_snr_loss
-from tfrestore.metrics.keras_metrics import LSD, SISDR, MultiResolutionSTFTError
+from tfrestore.metrics.keras_metrics import LSD, SISDR, MultiResolutionSTFTError, ViSQOL
 from tfrestore.metrics.short_time import MULTI_RESOLUTION_WINDOWS
 from tfrestore.models.apollo.discriminator import MultiResolutionSTFTDiscriminator
 from tfrestore.models.apollo.network import Apollo
@@ -212,6 +212,7 @@ class ApolloTrainer(keras.Model):
                 SISDR(zero_mean=False, name=f"{prefix}si_sdr"),
                 LSD(name=f"{prefix}lsd"),
                 MultiResolutionSTFTError(name=f"{prefix}multi_resolution_stft_error"),
+                ViSQOL(sample_rate, name=f"{prefix}visqol"),
             ]
             for prefix in ("", "mp3_")
         }
