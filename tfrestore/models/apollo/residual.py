@@ -41,6 +41,9 @@ _SMALLEST_SHARE = 1e-8
 # The part of the spectrum that lends its phases, in shares of it.
 _SOURCE = (0.068, 0.25)
 
+# Up to here something is made, as a share of the spectrum.
+_HIGHEST = 0.907
+
 # Power of a bin that has no phase: rounding of float32.
 _NO_PHASE = 1e-16
 
@@ -62,7 +65,8 @@ class SpectralResidual(layers.Layer):
     magnitude 1 and has the phases of another part of the spectrum. Gain and logarithm of the
     level are linear in the features after an RMSNorm; the level is relative to what is expected of
     the band, which is what it has or, where that is next to nothing, what music has on average. At
-    first the gain is what LAME turns the sound down by, and the level 35 dB below.
+    first the gain is what LAME turns the sound down by, and the level 35 dB below. Nothing is made
+    above 20 kHz (of 22.05), where nothing is heard and most music has been cut off.
 
     Args:
         bins: int. Bins of the spectrum.
@@ -95,6 +99,7 @@ class SpectralResidual(layers.Layer):
         own = band_power(spectrum, self.bands, self.band_bins)
         level = self._per_bin(self._expected(own) * ops.exp(ops.minimum(level, 2.0)))
         level *= level**2 / (level**2 + power)
+        level *= (np.arange(self.bins) <= _HIGHEST * (self.bins - 1)).astype("float32")
         return tuple(
             gain * part + level * (phase + new)
             for part, phase, new in zip(spectrum, excitation(spectrum), made, strict=True)
