@@ -387,10 +387,10 @@ def test_bad_files_are_named_at_the_end_and_do_not_stop_the_others(tmp_path, cap
         assert len(told) < 250
     (warned,) = [line for line in lines[:-1] if "song.mp3" in line]
     assert "ends early" in warned
-    low = [line for line in lines if "--output-rate" in line]
-    assert [name for line in low for name in good if f"{name}.wav" in line] == ["11k", "8k"]
+    # What fills gaps adds nothing that a lower rate would not hold.
+    assert not [line for line in lines if "--output-rate" in line]
     assert lines[-1] == (f"tfrestore restore: 5 of 13 files failed: {', '.join(map(str, failed))}")
-    assert len(lines) == 7 + len(low)
+    assert len(lines) == 7
 
     for name in good:
         if name != "song":

@@ -42,7 +42,7 @@ def test_a_constant_stays_what_it_is():
     np.testing.assert_allclose(reduce_bandwidth(constant, 6)[:, 4000:-4000], 0.5, atol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [0, 1, 3, -2])
+@pytest.mark.parametrize("factor", [0, 1, 5, -2])
 def test_other_factors_are_refused(factor):
-    with pytest.raises(UsageError, match="choose one of 2, 4, 6"):
+    with pytest.raises(UsageError, match="choose one of 2, 3, 4, 6"):
         reduce_bandwidth(np.zeros((1, 10), np.float32), factor)
