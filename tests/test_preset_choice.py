@@ -73,6 +73,17 @@ def test_the_preset_is_used_that_improved_such_mp3s_most(presets, rate, channels
     assert ("nothing is written" in choice.reason) == (name is None)
 
 
+@pytest.mark.parametrize(
+    ("rate", "name"), [(24, "stereo"), (64, "stereo"), (96, None), (128, None)]
+)
+def test_one_channel_has_the_bits_of_two_and_is_left_alone_beyond_what_was_measured(
+    tmp_path, rate, name
+):
+    stereo = preset(tmp_path, "stereo", mp3={"48": 1.4, "128": 0.1}, channels=2)
+    choice = choose(mp3(rate, channels=1, cutoff=16000.0), [stereo])
+    assert (choice.preset.name if choice.preset else None) == name
+
+
 def test_what_is_below_the_cutoff_is_kept_where_the_preset_does_not_improve_it(presets):
     assert choose(mp3(16, cutoff=5500.0), presets).keep_below == 5500.0
     assert "keeping all below 5.5 kHz" in choose(mp3(16, cutoff=5500.0), presets).reason

@@ -192,10 +192,10 @@ def _improved_rates(preset: Preset) -> list[int]:
 def _gain(preset: Preset, rate: int, channels: int) -> float | None:
     """By how much a preset improved MP3s like this; `None` where it did not, or was not tried."""
     measured = {int(each): gain for each, gain in _restores(preset).get("mp3", {}).items()}
-    if not measured or rate > max(measured):
-        return None
     # An encoder has so many bits for each channel.
     alike = rate * _restores(preset).get("channels", 2) / min(2, channels)
+    if not measured or max(rate, alike) > max(measured):
+        return None
     return measured[min(measured, key=lambda each: abs(each - alike))]
 
 
