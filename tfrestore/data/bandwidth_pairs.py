@@ -39,6 +39,8 @@ class BandwidthPairs(ExcerptPairs):
         samples: Samples per excerpt. Defaults to `8192`.
         sample_rate: Hz; tracks are resampled where they have another. Defaults to `44100`.
         order: `"random"` or `"file"`, see `ExcerptPairs`. Defaults to `"random"`.
+        with_bandwidth: Whether an example tells up to which frequency it is the truth. Defaults to
+            `False`.
 
     Raises:
         UsageError: if an argument is none of those possible.
@@ -49,6 +51,7 @@ class BandwidthPairs(ExcerptPairs):
     sample_rate: int = 44100
     order: str = "random"
     bits: int | Sequence[int] = 32
+    with_bandwidth: bool = False
 
     def __post_init__(self):
         super().__post_init__()

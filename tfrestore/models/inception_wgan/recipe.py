@@ -56,6 +56,7 @@ from tfrestore.data.midi_pairs import MidiPairs
 from tfrestore.data.mp3_pairs import LISTENING_SECONDS, Mp3Pairs
 from tfrestore.errors import UsageError
 from tfrestore.layers.stft import STFT
+from tfrestore.losses.agreement import agreeing_above
 from tfrestore.losses.critic_slope import gradient_penalty
 from tfrestore.losses.log_spectrum import log_spectral_loss
 from tfrestore.losses.neurogram_similarity import neurogram_similarity_loss
@@ -98,9 +99,6 @@ TERMS = (
     "neurogram_similarity",
 )
 
-# Of the spectrum, 17 kHz of 22.05: from here on music ends where an encoder ended it.
-_IGNORED_END = 0.77
-
 #: Where the gradient penalty is taken.
 PENALTY_PLACES = ("generated", "between")
 
@@ -109,16 +107,12 @@ PENALTY_PLACES = ("generated", "between")
 class InceptionWGANTrainer(WindowTrainer):
     """Trains an `InceptionGenerator`: the recipe's second stage, and its first where it is needed.
 
-    Batches are tuples `(degraded, original)` of windows, each `(batch, samples)` float32. A step is
-    `critic_steps` steps of the critic, where there is one, and one of the generator. Works with
-    `fit`, and with `strategy.run(trainer.train_step, args=(batch,))`. The critic, the autoencoder
-    and their terms are there only where their weight is above 0.
-
-    `stage_at(step)` says which trainer's `train_step` a run of both stages calls at a step. With
-    `fit` it is `trainer.autoencoder_trainer.fit(batches)` and then `trainer.fit(batches)`.
-
-    Replicas draw the random places of the penalty as one device does. What dropout drops is drawn
-    by each replica for itself: without dropout, several replicas are one device to rounding.
+    Batches are tuples `(degraded, original)` of windows, each `(batch, samples)` float32, or
+    triples with the bandwidth in Hz besides, float32 `(batch,)`, above which the original says
+    nothing: no term sees what is there. A step is `critic_steps` steps of the critic, where there
+    is one, and one of the generator. Works with `fit`, and with `strategy.run(trainer.train_step,
+    args=(batch,))`. The critic, the autoencoder and their terms are there only where their weight
+    is above 0.
 
     Args:
         network: the `InceptionGenerator` to train.
@@ -136,8 +130,7 @@ class InceptionWGANTrainer(WindowTrainer):
             `0.0`.
         autoencoder_weight: float. Of that of the embeddings; the paper's is 0.1. Defaults to `0.0`.
         adversarial_weight: float. Of what the critic says. Defaults to `0.0`.
-        log_spectral_weight: float. Of the log-spectral loss, per dB; what is above the end of a
-            window that ends at 17 kHz (of 22.05) or higher does not count. Defaults to the paper's
+        log_spectral_weight: float. Of the log-spectral loss, per dB. Defaults to the paper's
             `0.0`.
         neurogram_similarity_weight: float. Of the neurogram similarity's loss. Defaults to the
             paper's `0.0`.
@@ -327,10 +320,11 @@ class InceptionWGANTrainer(WindowTrainer):
         Returns:
             The training metrics so far.
         """
-        degraded, original = data
+        degraded, original, *bandwidth = data
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             generated = self.network(degraded, training=True)
+            generated = self._comparable(original, generated, bandwidth)
         if self.critic is not None:
             for number in range(self.critic_steps):
                 self._critic_step(original, generated, number)
@@ -342,6 +336,12 @@ class InceptionWGANTrainer(WindowTrainer):
         self._track(generator_loss=losses, **{f"{name}_loss": term for name, term in terms.items()})
         self._track_norm("generator_gradient_norm", norm)
         return {metric.name: metric.result() for metric in self.training_metrics}
+
+    def _comparable(self, original, generated, bandwidth):
+        """What of generated windows can be compared with originals of such a bandwidth."""
+        if not bandwidth:
+            return generated
+        return agreeing_above(bandwidth[0], original, generated, self.restorer.sample_rate)
 
     def _terms(self, original, generated) -> dict:
         """The terms of the loss that have a weight, `(batch,)` each."""
@@ -363,7 +363,7 @@ class InceptionWGANTrainer(WindowTrainer):
         """Those of the terms beside the paper's that have a weight, `(batch,)` each."""
         terms = {}
         if self.log_spectral_weight:
-            terms["log_spectral"] = log_spectral_loss(original, generated, ignored_end=_IGNORED_END)
+            terms["log_spectral"] = log_spectral_loss(original, generated)
         if self.neurogram_similarity_weight:
             terms["neurogram_similarity"] = neurogram_similarity_loss(
                 original, generated, self.restorer.sample_rate
@@ -411,14 +411,15 @@ class InceptionWGANTrainer(WindowTrainer):
         Returns:
             The validation metrics so far.
         """
-        degraded, original = data
+        degraded, original, *bandwidth = data
         restored = self.network(degraded, training=False)
         for metric, estimate in zip(
             self._scores, (restored, degraded, restored, degraded), strict=True
         ):
             metric.update_state(original, estimate)
         if self._validation_loss is not None:
-            losses = self._weighted(self._heard_terms(original, restored))
+            heard = self._comparable(original, restored, bandwidth)
+            losses = self._weighted(self._heard_terms(original, heard))
             self._validation_loss.update_state(losses)
         return {metric.name: metric.result() for metric in self.validation_metrics}
 
@@ -482,6 +483,9 @@ class InceptionExamples:
         bits: Of `"bandwidth"`: bits per sample of what is left, 16, 24 or 32, or several. Defaults
             to `32`.
         order: `"random"` or `"file"`.
+        mask_above_bandwidth: Of all but `"midi"`: whether what the music's own encoder cut off is
+            no truth to learn: the losses leave out what is above the edge of a track's spectrum.
+            Defaults to `False`.
 
     Raises:
         UsageError: if an argument is none of those possible.
@@ -503,6 +507,7 @@ class InceptionExamples:
         factor: int | Sequence[int] = 2,
         bits: int | Sequence[int] = 32,
         order: str = "random",
+        mask_above_bandwidth: bool = False,
     ):
         kinds = {
             "midi": (
@@ -525,6 +530,11 @@ class InceptionExamples:
             raise UsageError(f"data.kind is {kind!r}: choose one of {', '.join(kinds)}.")
         pairs, arguments = kinds[kind]
         if kind == "midi":
+            if mask_above_bandwidth:
+                raise UsageError(
+                    "data.mask_above_bandwidth is for recordings: no encoder cut off what is "
+                    "played from MIDI; leave it out."
+                )
             if restorer.sample_rate != MidiPairs.sample_rate:
                 raise UsageError(
                     f"restorer.sample_rate is {restorer.sample_rate}, but instruments are played "
@@ -532,6 +542,7 @@ class InceptionExamples:
                 )
         else:
             arguments["sample_rate"] = restorer.sample_rate
+            arguments["with_bandwidth"] = mask_above_bandwidth
         self.pairs = pairs(samples=restorer.window_samples, order=order, **arguments)
 
     def count(self, tracks) -> int:
@@ -539,7 +550,10 @@ class InceptionExamples:
         return self.pairs.count(tracks)
 
     def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each."""
+        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each.
+
+        With `mask_above_bandwidth` the bandwidth in Hz follows, float32 `(batch_size,)`.
+        """
         return self.pairs.dataset(tracks, batch_size, seed, start, batches)
 
     def illustrate(self, restorer: InceptionRestorer, tracks: Sequence[Track]):
