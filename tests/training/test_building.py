@@ -2,7 +2,7 @@ from tfrestore.models.presets import find_preset
 from tfrestore.training.building import make, make_network, make_trainer
 from tfrestore.training.configuration import resolve
 
-SMALL = ["filters=2", "depth=1", "learning_rate_decay=cosine"]
+SMALL = ["filters=2", "depth=1", "learning_rate_schedule=cosine"]
 
 
 def test_a_trainer_is_told_how_many_steps_there_will_be():

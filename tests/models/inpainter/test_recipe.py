@@ -265,7 +265,7 @@ def test_the_error_of_roots_is_added_to_the_loss_with_its_weight():
 
 
 def test_a_cosine_takes_the_learning_rate_to_zero_at_the_last_step():
-    decay = {"learning_rate_decay": "cosine", "total_steps": 4}
+    decay = {"learning_rate_schedule": "cosine", "total_steps": 4}
     trainer = make_trainer(one_device(), learning_rate=0.01, **decay)
     rates = []
     for batch in dataset(5):
@@ -276,4 +276,4 @@ def test_a_cosine_takes_the_learning_rate_to_zero_at_the_last_step():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(trainer))
     assert again.get_config() == trainer.get_config()
     with pytest.raises(ValueError, match="total_steps"):
-        make_trainer(one_device(), learning_rate_decay="cosine")
+        make_trainer(one_device(), learning_rate_schedule="cosine")

@@ -441,7 +441,7 @@ def test_the_learning_rate_of_a_kernel_is_relative_to_its_initial_size():
 def test_both_learning_rates_fall_along_half_a_cosine():
     trainer = train(
         one_device(),
-        learning_rate_decay="cosine",
+        learning_rate_schedule="cosine",
         total_steps=4,
         critic_steps=2,
         critic_learning_rate=2e-3,
@@ -486,9 +486,9 @@ def test_a_critic_that_makes_no_step_is_refused():
 
 def test_a_decay_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="'linear'"):
-        make_trainer(learning_rate_decay="linear")
+        make_trainer(learning_rate_schedule="linear")
     with pytest.raises(ValueError, match="total_steps=None"):
-        make_trainer(learning_rate_decay="cosine")
+        make_trainer(learning_rate_schedule="cosine")
 
 
 # Examples, and a run of all of it

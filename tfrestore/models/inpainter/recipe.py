@@ -38,7 +38,7 @@ from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer
 from tfrestore.pictures import spectrogram_picture
 from tfrestore.training.distribution import mean_over_replicas
-from tfrestore.training.learning_rate import check_decay, decaying
+from tfrestore.training.learning_rate import scheduled
 
 BATCH_NORMS = ("training", "inference")
 
@@ -88,14 +88,14 @@ class InpainterTrainer(keras.Model):
         batch_norm: `"training"`: batch normalisation uses the batch's statistics. `"inference"`: it
             uses its moving statistics even while training, as the authors' code does, and so acts
             as a learned scale and offset per channel. Defaults to `"training"`.
-        learning_rate_decay: `"none"`, the paper's constant rate, or `"cosine"`, which takes it to
+        learning_rate_schedule: a `"constant"` rate, the paper's, or `"cosine"`, which takes it to
             zero at `total_steps` along half a period (Loshchilov & Hutter 2017, equation 5, one
-            cycle). Defaults to `"none"`.
+            cycle). Defaults to `"constant"`.
         total_steps: int. Steps that are trained in all; only `"cosine"` needs it.
 
     Raises:
-        ValueError: if `loss`, `batch_norm` or `learning_rate_decay` is none of its two values, or
-            `total_steps` is missing.
+        ValueError: if `loss`, `batch_norm` or `learning_rate_schedule` is none of its two values,
+            or `total_steps` is missing.
     """
 
     #: What a better model has more of; validation metrics are prefixed with `val_`.
@@ -111,7 +111,7 @@ class InpainterTrainer(keras.Model):
         loss: str = "mse",
         root_weight: float = 0.0,
         batch_norm: str = "training",
-        learning_rate_decay: str = "none",
+        learning_rate_schedule: str = "constant",
         total_steps: int | None = None,
         **kwargs,
     ):
@@ -123,11 +123,10 @@ class InpainterTrainer(keras.Model):
                 raise ValueError(
                     f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
                 )
-        check_decay(learning_rate_decay, total_steps)
         super().__init__(dtype=network.network_dtype, **kwargs)
         self.network = network
         self.learning_rate = learning_rate
-        self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_schedule = learning_rate_schedule
         self.total_steps = total_steps
         self.beta_1 = beta_1
         self.beta_2 = beta_2
@@ -143,7 +142,7 @@ class InpainterTrainer(keras.Model):
         self._compile()
 
     def _compile(self):
-        rate = decaying(self.learning_rate, self.learning_rate_decay, self.total_steps)
+        rate = scheduled(self.learning_rate, self.learning_rate_schedule, self.total_steps)
         optimizer = keras.optimizers.Adam(rate, self.beta_1, self.beta_2, self.epsilon)
         # Compiling wraps the optimizer where mixed_float16 needs the loss scaled. Its state exists
         # from here on, so that a checkpoint can be restored before the first step.
@@ -229,7 +228,7 @@ class InpainterTrainer(keras.Model):
             "loss": self.patch_loss,
             "root_weight": self.root_weight,
             "batch_norm": self.batch_norm,
-            "learning_rate_decay": self.learning_rate_decay,
+            "learning_rate_schedule": self.learning_rate_schedule,
             "total_steps": self.total_steps,
         }
 

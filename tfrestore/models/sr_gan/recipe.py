@@ -75,7 +75,7 @@ from tfrestore.training.distribution import (
     sum_over_replicas,
 )
 from tfrestore.training.equalized_adam import EqualizedAdam
-from tfrestore.training.learning_rate import check_decay, decaying
+from tfrestore.training.learning_rate import scheduled
 
 #: Restorations of one excerpt that TensorBoard shows, as the paper's Figure 3 does.
 CANDIDATES_SHOWN = 3
@@ -106,8 +106,8 @@ class SRGANTrainer(keras.Model):
         critic: the `FrequencyAggregationCritic`; by default one of the generator's sizes.
         learning_rate: float. Of the generator's Adam. Defaults to `1e-3`.
         critic_learning_rate: float. Of the critic's Adam. Defaults to `1e-3`.
-        learning_rate_decay: `"none"`, the paper's constant rates, or `"cosine"`, which takes both
-            to zero at `total_steps` along half a period. Defaults to `"none"`.
+        learning_rate_schedule: `"constant"` rates, the paper's, or `"cosine"`, which takes both to
+            zero at `total_steps` along half a period. Defaults to `"constant"`.
         total_steps: int. Steps that are trained in all; only `"cosine"` needs it.
         equalized_learning_rate: bool. Whether the learning rate of a kernel is relative to its
             initial size (`EqualizedAdam`). Defaults to `True`.
@@ -125,7 +125,7 @@ class SRGANTrainer(keras.Model):
         noise_seed: int. Defaults to `0`.
 
     Raises:
-        ValueError: if `critic_steps` is below 1, if `learning_rate_decay` is none of those
+        ValueError: if `critic_steps` is below 1, if `learning_rate_schedule` is none of those
             possible, or if it needs `total_steps` and there are none.
     """
 
@@ -140,7 +140,7 @@ class SRGANTrainer(keras.Model):
         critic: FrequencyAggregationCritic | None = None,
         learning_rate: float = 1e-3,
         critic_learning_rate: float = 1e-3,
-        learning_rate_decay: str = "none",
+        learning_rate_schedule: str = "constant",
         total_steps: int | None = None,
         equalized_learning_rate: bool = True,
         beta_1: float = 0.0,
@@ -159,7 +159,6 @@ class SRGANTrainer(keras.Model):
             raise ValueError(
                 f"Argument `critic_steps` must be at least 1. Received: critic_steps={critic_steps}"
             )
-        check_decay(learning_rate_decay, total_steps)
         super().__init__(dtype=network.dtype_policy, **kwargs)
         self.network = network
         self.restorer = restorer or SRGANRestorer(network)
@@ -174,7 +173,7 @@ class SRGANTrainer(keras.Model):
         )
         self.learning_rate = learning_rate
         self.critic_learning_rate = critic_learning_rate
-        self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_schedule = learning_rate_schedule
         self.total_steps = total_steps
         self.equalized_learning_rate = equalized_learning_rate
         self.beta_1 = beta_1
@@ -208,11 +207,11 @@ class SRGANTrainer(keras.Model):
 
         # Compiling wraps its optimizer where mixed_float16 needs the loss scaled. The state of both
         # exists from here on, so that a checkpoint can be restored before the first step.
-        decay, steps = self.learning_rate_decay, self.total_steps
-        rate = decaying(self.learning_rate, decay, steps)
+        schedule, steps = self.learning_rate_schedule, self.total_steps
+        rate = scheduled(self.learning_rate, schedule, steps)
         self.compile(optimizer=adam(rate, *moments), loss=None, jit_compile=False)
         self.optimizer.build(self.network.trainable_variables)
-        rate = decaying(self.critic_learning_rate, decay, steps and steps * self.critic_steps)
+        rate = scheduled(self.critic_learning_rate, schedule, steps and steps * self.critic_steps)
         self.critic_optimizer = adam(rate, *moments)
         if self.dtype_policy.name == "mixed_float16":
             self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
@@ -418,7 +417,7 @@ class SRGANTrainer(keras.Model):
             "critic": keras.saving.serialize_keras_object(self.critic),
             "learning_rate": self.learning_rate,
             "critic_learning_rate": self.critic_learning_rate,
-            "learning_rate_decay": self.learning_rate_decay,
+            "learning_rate_schedule": self.learning_rate_schedule,
             "total_steps": self.total_steps,
             "equalized_learning_rate": self.equalized_learning_rate,
             "beta_1": self.beta_1,
