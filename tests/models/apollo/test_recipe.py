@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
+from tfrestore.data.mp3_pairs import Mp3Pairs
+from tfrestore.data.preparation import prepare_pairs
+from tfrestore.data.shards import open_training_data
 from tfrestore.errors import UsageError
 from tfrestore.models import Apollo, MultiResolutionSTFTDiscriminator
 from tfrestore.models.apollo.recipe import ApolloExamples, ApolloTrainer
@@ -397,6 +400,19 @@ def test_examples_are_mixes_at_the_papers_rates(music_folder):
 def test_examples_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         ApolloExamples(ApolloRestorer(Apollo(**SIZES)), **arguments)
+
+
+def test_prepared_pairs_do_not_tell_the_bandwidth_that_is_to_be_masked(music_folder, tmp_path):
+    music = open_catalogue(music_folder)
+    prepare_pairs(music, ["train"], Mp3Pairs(64, SAMPLES), tmp_path / "pairs", jobs=1)
+    tracks = open_training_data(str(tmp_path / "pairs")).require("train")
+    restorer = ApolloRestorer(Apollo(**SIZES))
+    arguments = {"kbit_per_second": 64, "samples": SAMPLES}
+    examples = ApolloExamples(restorer, **arguments)
+    assert len(next(iter(examples.dataset(tracks, batch_size=2, seed=0)))) == 2
+    masked = ApolloExamples(restorer, **arguments, mask_above_bandwidth=True)
+    with pytest.raises(UsageError, match="do not tell their bandwidth"):
+        masked.dataset(tracks, batch_size=2, seed=0)
 
 
 SMALL = [

@@ -446,7 +446,8 @@ class ApolloExamples:
             music.
 
     Pairs that `tfrestore prepare` wrote are taken as they are; of the above, only the bit rates and
-    the samples count for them.
+    the samples count for them, and they are refused where the bandwidth is to be masked, which they
+    do not tell.
     """
 
     def __init__(
@@ -479,7 +480,9 @@ class ApolloExamples:
             mask_above_bandwidth,
             examples_per_epoch,
         )
-        self.prepared_pairs = Mp3Pairs(kbit_per_second, samples, rate)
+        self.prepared_pairs = Mp3Pairs(
+            kbit_per_second, samples, rate, with_bandwidth=mask_above_bandwidth
+        )
         if samples <= LONGEST_REFLECTION:
             raise UsageError(
                 f"data.samples is {samples}; the losses need more than {LONGEST_REFLECTION}."
