@@ -119,7 +119,7 @@ class GrpcTransport:
 
     def __init__(self, address: str, model: ServedModel):
         # gRPC's newer engine hands what comes in from thread to thread until it is where the call
-        # waits: with it a call took 0.48 ms, and 0.37 ms where the call's own thread reads.
+        # waits; without it the call's own thread reads.
         os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
         try:
             import grpc

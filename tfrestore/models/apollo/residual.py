@@ -12,9 +12,7 @@ the whole range besides (`LevelFeatures`).
 
 A hole is filled with the phases of another part of the spectrum (`excitation`), as spectral band
 replication does (Dietz et al., "Spectral band replication, a novel approach in audio coding", AES
-112th Convention, 2002). With these phases and the right level of every band and frame, MP3s of 24
-kbit/s come within 9.4 dB (log-spectral distance; their own is 42), as near as noise gets them; so
-levels are all that a small network has to learn.
+112th Convention, 2002), so that levels are all that a small network has to learn.
 """
 
 from __future__ import annotations

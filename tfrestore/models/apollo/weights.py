@@ -28,8 +28,8 @@ def product(x, kernel):
 def add_bias(x, bias):
     """`x` and a bias of its last axis, in the precision of `x`.
 
-    With TensorFlow it is the operation whose gradient adds up rows four times as fast as that of a
-    sum of tensors of two shapes does.
+    With TensorFlow it is the operation that has a gradient of its own; that of a sum of tensors of
+    two shapes adds up rows in a slower way.
     """
     bias = ops.cast(bias, x.dtype)
     if keras.backend.backend() != "tensorflow":

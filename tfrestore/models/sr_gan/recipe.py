@@ -33,8 +33,8 @@ Where the text at hand is silent:
   of a critic do not teach a generator how loud the treble of this music is. Above a track's own
   bandwidth, where Ogg Vorbis cut off what there was, neither critic nor loss see anything
   (`mask_above_bandwidth`). A generator with fresh weights then has few tracks to learn the highest
-  bands from, and fills them 35 dB too loud after 300 steps; so the shipped ones began with the
-  weights of sr_gan_tiny, which has seen the cut-offs.
+  bands from, and fills them too loud; so the shipped ones began with the weights of sr_gan_tiny,
+  which has seen the cut-offs.
 - The model that is kept is the one with the smallest log-spectral distance (eq. 5) of restored
   validation excerpts, each with a noise vector of its own that never changes. The losses of a GAN
   do not say how good it is.
