@@ -90,7 +90,7 @@ class FrequencyAggregationGenerator(SpectrumModel):
 
     Example:
     ```python
-    generator = tfrestore.models.FrequencyAggregationGenerator.from_preset("sr_gan_tiny")
+    generator = tfrestore.models.FrequencyAggregationGenerator.from_preset("sr_gan_small_16k")
     spectrum, noise = np.random.randn(2, 336, 1024, 2), np.random.randn(2, 64)
     generator(spectrum, noise).shape  # (2, 212, 1024, 2)
     ```
