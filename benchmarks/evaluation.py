@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
-    from tfrestore.audio.files import write
     from tfrestore.audio.mp3 import mp3_round_trip
+    from tfrestore.audio.writing import write
 
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.files):

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
-    from tfrestore.audio.files import read
+    from tfrestore.audio.reading import read
     from tfrestore.data.catalogue import audio_files
     from tfrestore.inspection import inspect_file
 
@@ -66,9 +66,9 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 def _versions(waveform: np.ndarray, rate: int, folder: Path) -> Iterator[tuple[str, Path]]:
-    from tfrestore.audio.files import write
     from tfrestore.audio.mp3 import encode_mp3, mp3_round_trip
     from tfrestore.audio.resampling import resample
+    from tfrestore.audio.writing import write
 
     flac, mp3 = folder / "a.flac", folder / "a.mp3"
 
@@ -99,7 +99,7 @@ def _decision(found) -> str:
 
 
 def _print_time(waveform: np.ndarray, rate: int, folder: Path) -> None:
-    from tfrestore.audio.files import write
+    from tfrestore.audio.writing import write
     from tfrestore.inspection import inspect_file
 
     stereo = np.broadcast_to(waveform, (2, waveform.shape[1]))

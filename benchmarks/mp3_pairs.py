@@ -100,8 +100,8 @@ def benchmark(options: argparse.Namespace) -> int:
 
 def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
     """What the parts of a pair take on one core, without tf.data around them."""
-    from tfrestore.audio.files import read
     from tfrestore.audio.mp3 import decode_mp3, encode_mp3
+    from tfrestore.audio.reading import read
     from tfrestore.audio.resampling import resample
     from tfrestore.data.encoded_pairs import LEAD_SECONDS, TAIL_SECONDS, encode_pair
     from tfrestore.data.excerpt_pairs import PairReader

@@ -72,7 +72,7 @@ def benchmark(options: argparse.Namespace) -> int:
 
 def _print_parts(examples, tracks, count: int = 200) -> None:
     """What the parts of an excerpt take on one core, without tf.data around them."""
-    from tfrestore.audio.files import read
+    from tfrestore.audio.reading import read
     from tfrestore.audio.resampling import resample
     from tfrestore.data.pipeline import ExcerptReader
 

@@ -25,7 +25,7 @@ def write_recording(path: Path, minutes: float) -> None:
     """Writes the recording second by second, so that this process stays small as well."""
     import numpy as np
 
-    from tfrestore.audio.files import AudioWriter
+    from tfrestore.audio.writing import AudioWriter
 
     rng = np.random.default_rng(0)
     time_axis = np.arange(SAMPLE_RATE) / SAMPLE_RATE

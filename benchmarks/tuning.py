@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
-    from tfrestore.audio.files import write
+    from tfrestore.audio.writing import write
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.recorded_music import make_music
-from tfrestore.audio.files import AudioInfo
 from tfrestore.audio.mp3 import mp3_round_trip
+from tfrestore.audio.reading import AudioInfo
 from tfrestore.audio.spectral_edges import SpectralEdge
 from tfrestore.inspection import Inspection, inspect_waveform
 from tfrestore.models.presets import Preset

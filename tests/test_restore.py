@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import tfrestore.restorer
 from tests.conftest import synthesize
 from tfrestore.__main__ import main
-from tfrestore.audio.files import AudioWriter
 from tfrestore.audio.resampling import resample
+from tfrestore.audio.writing import AudioWriter
 from tfrestore.candidates import candidate_noise
 from tfrestore.restore import parse_gap
 

@@ -35,7 +35,8 @@ def make_degrade_parser() -> argparse.ArgumentParser:
 
 def degrade(options: argparse.Namespace) -> int:
     """Runs the command with parsed options; returns its exit code."""
-    from tfrestore.audio.files import read, read_info, write
+    from tfrestore.audio.reading import read, read_info
+    from tfrestore.audio.writing import write
     from tfrestore.data.degradation import parse_degradation
 
     degradation = parse_degradation(options.degradation)

@@ -71,7 +71,8 @@ def demo(options: argparse.Namespace) -> int:
 
 def _copy_test_track(target: Path) -> float:
     """Writes the first test track of the demo corpus as WAV; returns its length in seconds."""
-    from tfrestore.audio.files import read, write
+    from tfrestore.audio.reading import read
+    from tfrestore.audio.writing import write
     from tfrestore.data.catalogue import open_catalogue
 
     track = open_catalogue("demo").require("test")[0]
@@ -81,7 +82,7 @@ def _copy_test_track(target: Path) -> float:
 
 
 def _report(original: Path, degraded: Path, restored: Path, picture: Path, seconds: float) -> None:
-    from tfrestore.audio.files import read
+    from tfrestore.audio.reading import read
     from tfrestore.pictures import spectrogram_picture, write_picture
 
     waveforms = {path.stem: read(path)[0].mean(axis=0) for path in (original, degraded, restored)}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import AudioInfo, AudioReader, mean_bit_rate
 from tfrestore.audio.framing import ChunkPlan, process_in_chunks
+from tfrestore.audio.reading import AudioInfo, AudioReader, mean_bit_rate
 from tfrestore.audio.spectral_edges import SpectralEdge, SpectralEdges
 
 #: How libsndfile calls the codings that lose something, and people.

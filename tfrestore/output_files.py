@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tfrestore.errors import AudioFileError, InputError, UsageError
 
 if TYPE_CHECKING:
-    from tfrestore.audio.files import AudioInfo
+    from tfrestore.audio.reading import AudioInfo
 
 # The narrowest sample format that holds every sample of these libsndfile subtypes.
 _EQUAL_SUBTYPES = {
@@ -41,7 +41,7 @@ def matching_subtype(info: AudioInfo, target: str | os.PathLike) -> str | None:
     Raises:
         UsageError: if no such format can be written.
     """
-    from tfrestore.audio.files import writable_subtypes
+    from tfrestore.audio.writing import writable_subtypes
 
     subtype = _EQUAL_SUBTYPES.get(info.subtype)
     return subtype if subtype in writable_subtypes(target) else None

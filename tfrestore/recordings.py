@@ -246,8 +246,9 @@ class RecordingRestorer:
             RestorationAborted: if `progress` returned `False`.
         """
         # Here and not above: importing the package's classes must not load an audio library.
-        from tfrestore.audio.files import AudioReader, AudioWriter
+        from tfrestore.audio.reading import AudioReader
         from tfrestore.audio.resampling import resampled_length
+        from tfrestore.audio.writing import AudioWriter
 
         noise = self.choose_noise(seed, candidate, noise)
         check_not_the_source(source, target)

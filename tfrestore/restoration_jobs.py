@@ -45,7 +45,7 @@ def find_inputs(inputs: Iterable[str], suffix: str) -> list[tuple[Path, Path]]:
     Raises:
         UsageError: if a folder holds no audio.
     """
-    from tfrestore.audio.files import AUDIO_SUFFIXES
+    from tfrestore.audio.reading import AUDIO_SUFFIXES
     from tfrestore.data.catalogue import audio_files
 
     def is_result(file: Path) -> bool:
@@ -147,7 +147,7 @@ def _versions(source: Path, target: Path, options: argparse.Namespace) -> list[J
 
 def _check_format(target: Path, options: argparse.Namespace) -> None:
     """Raises a `UsageError` for what would fail with every file."""
-    from tfrestore.audio.files import writable_subtypes
+    from tfrestore.audio.writing import writable_subtypes
 
     subtypes = writable_subtypes(target)
     if options.subtype and options.subtype not in subtypes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import read_info
+from tfrestore.audio.reading import read_info
 from tfrestore.audio.resampling import resample
 from tfrestore.evaluation.frequency_profile import (
     BANDS,

@@ -318,7 +318,7 @@ def _missing(versions: list[Job], overwrite: bool) -> list[Job]:
     Raises:
         AudioFileError: if the file cannot be read.
     """
-    from tfrestore.audio.files import read_info
+    from tfrestore.audio.reading import read_info
 
     missing = []
     for job in versions:
@@ -333,7 +333,7 @@ def _missing(versions: list[Job], overwrite: bool) -> list[Job]:
 
 def _tell_low_rate(source: Path, model_rate: int) -> None:
     """Says that the file's rate holds less than the model can give."""
-    from tfrestore.audio.files import read_info
+    from tfrestore.audio.reading import read_info
 
     rate = read_info(source).sample_rate
     if rate < model_rate:

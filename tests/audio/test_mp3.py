@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfrestore.audio import files
+from tfrestore.audio import reading
 from tfrestore.audio.mp3 import (
     decode_mp3,
     encode_mp3,
@@ -130,7 +130,7 @@ def test_an_encoded_mp3_is_a_file_that_others_read_with_the_same_samples(tmp_pat
     waveform = broadband(2, 50_000)
     data = encode_mp3(waveform, 44100, 128, variable_bit_rate=True)
     (tmp_path / "a.mp3").write_bytes(data)
-    read, sample_rate = files.read(tmp_path / "a.mp3")
+    read, sample_rate = reading.read(tmp_path / "a.mp3")
     decoded, _ = decode_mp3(data)
     assert sample_rate == 44100
     np.testing.assert_array_equal(read, decoded)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfrestore.audio import mpeg_messages
-from tfrestore.audio.files import write
+from tfrestore.audio.writing import write
 
 needs_stderr = pytest.mark.skipif(
     mpeg_messages._stderr_of_c() is None, reason="C's stderr cannot be replaced here"
@@ -43,7 +43,7 @@ def test_a_damaged_mp3_prints_nothing_although_libsndfile_alone_would(damaged_mp
     """
     assert "libmpg123" in run(alone)[1]
     script = f"""
-    from tfrestore.audio.files import read
+    from tfrestore.audio.reading import read
     print(read({str(damaged_mp3)!r})[0].shape[1])
     """
     out, error = run(script)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 
 tf = pytest.importorskip("tensorflow")
 

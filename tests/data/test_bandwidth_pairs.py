@@ -5,7 +5,7 @@ import pytest
 
 from tests.data.test_mp3_pairs import batches, examples, make_track, same
 from tfrestore.audio.bandwidth import reduce_bandwidth
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.bandwidth_pairs import BandwidthPairs
 from tfrestore.data.excerpt_pairs import PairReader

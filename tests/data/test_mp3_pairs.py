@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import synthesize
-from tfrestore.audio.files import read
 from tfrestore.audio.mp3 import mp3_round_trip
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpt_pairs import PairReader

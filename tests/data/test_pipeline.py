@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample, resampled_length
 from tfrestore.audio.tf_decoding import tensorflow_io_available
 from tfrestore.data.catalogue import Track, open_catalogue

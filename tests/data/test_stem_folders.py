@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.stem_trees import make_moisesdb, make_musdb, write
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import open_catalogue, split_of
 from tfrestore.data.excerpts import read_excerpt, read_frames

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.audio.test_mp3 import broadband
 from tests.data.stem_trees import make_moisesdb, make_musdb, write, write_sound
 from tests.data.test_mp3_pairs import batches, decibels, examples, same
-from tfrestore.audio.files import read
 from tfrestore.audio.mp3 import decode_mp3, encode_mp3
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.encoded_pairs import encode_heard, to_int16

@@ -5,7 +5,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrestore.audio.files import AudioReader
+from tfrestore.audio.reading import AudioReader
 from tfrestore.errors import AudioFileError, InputError
 from tfrestore.listening.excerpts import choose_starts, cut_excerpt, open_recordings
 

@@ -23,7 +23,7 @@ from serving.remote.restorer import RemoteRestorer
 from serving.remote.transports import GrpcTransport, RemoteError, RestTransport, ServedModel
 from tests.conftest import synthesize
 from tests.serving.conftest import ServerProcess, free_port, running_server
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 from tfrestore.exporting import export_restorer
 from tfrestore.recordings import RestorationAborted
 from tfrestore.restorer import Restorer

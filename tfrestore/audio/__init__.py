@@ -9,17 +9,6 @@ from __future__ import annotations
 import importlib
 
 _MODULES = {
-    "files": (
-        "AUDIO_SUFFIXES",
-        "AudioInfo",
-        "AudioReader",
-        "AudioWriter",
-        "check_writable",
-        "read",
-        "read_info",
-        "writable_subtypes",
-        "write",
-    ),
     "framing": ("ChunkPlan", "overlap_add_in_windows", "process_in_chunks"),
     "mp3": (
         "decode_mp3",
@@ -28,8 +17,10 @@ _MODULES = {
         "mp3_round_trip",
         "mp3_sample_rate",
     ),
+    "reading": ("AUDIO_SUFFIXES", "AudioInfo", "AudioReader", "read", "read_info"),
     "resampling": ("StreamResampler", "resample", "resampled_length"),
     "tf_decoding": ("decode_excerpt", "tensorflow_io_available"),
+    "writing": ("AudioWriter", "check_writable", "writable_subtypes", "write"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

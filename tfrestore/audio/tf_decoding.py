@@ -26,7 +26,7 @@ from typing import BinaryIO
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.audio.files import read, read_info
+from tfrestore.audio.reading import read, read_info
 
 _log = logging.getLogger("tfrestore.audio")
 _load_lock = threading.Lock()

@@ -1,7 +1,7 @@
 """WAV files as strings, in and out of a TensorFlow graph, with core operations only.
 
 `tf.audio.decode_wav` and `encode_wav` know 16-bit samples only; these know what recordings come in.
-They read and write as `tfrestore.audio.files` does: integer samples are `n / 2 ** (bits - 1)`, a
+They do as `tfrestore.audio.reading` and `writing`: integer samples are `n / 2 ** (bits - 1)`, a
 file that ends before its header says so is read as far as it goes, and what is written has the
 sample format of what was read, except that 8 bits become 16 and doubles become floats.
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.audio.files import AUDIO_SUFFIXES, read_info
+from tfrestore.audio.reading import AUDIO_SUFFIXES, read_info
 from tfrestore.errors import InputError, UsageError
 
 SPLITS = ("train", "validation", "test")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrestore.audio.effects import room_response
-from tfrestore.audio.files import write
+from tfrestore.audio.writing import write
 from tfrestore.data.cache import cache_folder
 from tfrestore.data.composer import Piece, Voice, compose
 from tfrestore.data.sound_font import SoundFont, check_midi_packages, general_midi_sound_font

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfrestore.audio.files import read
+from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample, resampled_length
 from tfrestore.data.catalogue import Track
 from tfrestore.data.songs import Song

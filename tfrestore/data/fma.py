@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.audio.files import AUDIO_SUFFIXES
+from tfrestore.audio.reading import AUDIO_SUFFIXES
 from tfrestore.data.catalogue import Catalogue, read_tracks
 from tfrestore.errors import UsageError
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import UNFINISHED, AudioWriter, read, read_info
+from tfrestore.audio.reading import read, read_info
+from tfrestore.audio.writing import UNFINISHED, AudioWriter
 from tfrestore.data.catalogue import Catalogue, Track
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_rendering import BLOCK_SAMPLES, pair_renderer

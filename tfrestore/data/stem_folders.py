@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfrestore.audio.files import AUDIO_SUFFIXES
+from tfrestore.audio.reading import AUDIO_SUFFIXES
 from tfrestore.data.catalogue import (
     SPLIT_FOLDERS,
     Catalogue,

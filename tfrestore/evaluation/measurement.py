@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import AudioInfo, read, read_info
+from tfrestore.audio.reading import AudioInfo, read, read_info
 from tfrestore.audio.resampling import resample
 from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import read_frames

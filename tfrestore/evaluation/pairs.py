@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.audio.files import mean_bit_rate, read_info
+from tfrestore.audio.reading import mean_bit_rate, read_info
 from tfrestore.command_line import named_folders
 from tfrestore.data.catalogue import Track, audio_files, open_folder, track_name
 from tfrestore.errors import InputError, UsageError

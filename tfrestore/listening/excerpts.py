@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.audio.files import AudioReader, read, read_info
+from tfrestore.audio.reading import AudioReader, read, read_info
 from tfrestore.audio.resampling import resample
 from tfrestore.errors import AudioFileError, InputError
 from tfrestore.listening.anchor import make_anchor

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from tfrestore.audio.files import write
+from tfrestore.audio.writing import write
 from tfrestore.errors import InputError, UsageError
 from tfrestore.listening.anchor import LOW_ANCHOR_HZ, MID_ANCHOR_HZ
 from tfrestore.listening.excerpts import Excerpt, choose_starts, cut_excerpt, open_recordings
