@@ -176,6 +176,35 @@ def test_every_loss_counts_by_its_weight():
     assert found["si_snr_deficit"] == pytest.approx(float(terms[6]), rel=1e-3) and terms[6] > 1
 
 
+def test_what_is_worse_than_the_mp3_counts_more_by_the_weight_of_its_loss():
+    weights = {"adversarial_weight": 0.0, "feature_matching_weight": 0.0}
+    weights |= {"stft_weight": 0.5, "log_spectral_weight": 0.25, "si_snr_deficit_weight": 2.0}
+    trainer = train(one_device(), deficit_weight=3.0, **weights)
+    degraded, original = map(tf.constant, pairs())
+    restored = make_trainer().network(degraded)
+    deficits = [
+        weight * tf.nn.relu(loss(original, restored) - loss(original, degraded))
+        for weight, loss in (
+            (0.5, losses.multi_resolution_stft_loss),
+            (0.25, losses.log_spectral_loss),
+        )
+    ]
+    expected = float(tf.reduce_mean(tf.add_n(deficits)))
+    found = scores(trainer.training_metrics)
+    assert found["deficit"] == pytest.approx(expected, rel=1e-3) and expected > 0.1
+    total = (
+        0.5 * found["multi_resolution_stft_loss"]
+        + 0.25 * found["log_spectral_loss"]
+        + 2.0 * found["si_snr_deficit"]
+        + 3.0 * found["deficit"]
+    )
+    assert found["generator_loss"] == pytest.approx(total, rel=1e-4)
+    better = trainer._waveform_losses(degraded, original, original)
+    assert not np.any(better["deficit"])
+    with pytest.raises(ValueError, match="Where `deficit_weight` is not 0"):
+        make_trainer(stft_weight=0.0, deficit_weight=1.0)
+
+
 def test_without_their_losses_there_are_no_discriminators():
     weights = {"adversarial_weight": 0.0, "feature_matching_weight": 0.0}
     trainer = train(one_device(), **weights)

@@ -17,10 +17,10 @@ Departures from the authors' code:
   original and the restored together; theirs make one at each of four calls. So the generator
   compares feature maps of one and the same discriminator.
 - The authors' discriminators hear stereo; here everything is mono.
-- There are four more losses, of weight 0 unless a preset asks for them, as that of a small network
-  and a short training does: SI-SNR, how far it is below the MP3's, the log-spectral loss and the
-  neurogram similarity. A loss of weight 0 is not computed; without the two that they give there are
-  no discriminators.
+- There are five more losses, of weight 0 unless a preset asks for them, as that of a small network
+  and a short training does: SI-SNR, how far it is below the MP3's, the log-spectral loss, the
+  neurogram similarity, and by how much any of these is worse than the MP3's. A loss of weight 0 is
+  not computed; without the two that they give there are no discriminators.
 """
 
 from __future__ import annotations
@@ -113,11 +113,16 @@ class ApolloTrainer(keras.Model):
             paper's.
         neurogram_similarity_weight: float. Of the neurogram similarity's loss. Defaults to `0.0`,
             the paper's.
+        deficit_weight: float. How many times more than the rest of a loss that part counts by which
+            an excerpt is worse than its MP3: at high bit rates there is little to mend and much to
+            spoil. Of the losses on waveforms, each by its own weight. Defaults to `0.0`, the
+            paper's.
         sample_rate: int. Hz, for that loss. Defaults to `44100`; the training loop tells the
             restorer's.
 
     Raises:
-        ValueError: if the weights of the paper's three losses are all 0.
+        ValueError: if the weights of the paper's three losses are all 0, or those of all losses
+            that `deficit_weight` is about.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class ApolloTrainer(keras.Model):
         si_snr_margin: float = 0.05,
         log_spectral_weight: float = 0.0,
         neurogram_similarity_weight: float = 0.0,
+        deficit_weight: float = 0.0,
         sample_rate: int = 44100,
         **kwargs,
     ):
@@ -150,6 +156,13 @@ class ApolloTrainer(keras.Model):
             raise ValueError(
                 "One of `stft_weight`, `adversarial_weight` and `feature_matching_weight` must be "
                 "more than 0."
+            )
+        if deficit_weight and not (
+            stft_weight or si_snr_weight or log_spectral_weight or neurogram_similarity_weight
+        ):
+            raise ValueError(
+                "Where `deficit_weight` is not 0, one of `stft_weight`, `si_snr_weight`, "
+                "`log_spectral_weight` and `neurogram_similarity_weight` must be more than 0."
             )
         super().__init__(dtype=network.dtype_policy, autocast=False, **kwargs)
         self.network = network
@@ -182,6 +195,7 @@ class ApolloTrainer(keras.Model):
         self.si_snr_margin = si_snr_margin
         self.log_spectral_weight = log_spectral_weight
         self.neurogram_similarity_weight = neurogram_similarity_weight
+        self.deficit_weight = deficit_weight
         self.sample_rate = sample_rate
 
         #: The validation metric that the best model is chosen by, in tables prefixed with `val_`:
@@ -199,6 +213,7 @@ class ApolloTrainer(keras.Model):
                 ("si_snr_deficit", si_snr_deficit_weight),
                 ("log_spectral_loss", log_spectral_weight),
                 ("neurogram_similarity_loss", neurogram_similarity_weight),
+                ("deficit", deficit_weight),
             )
             if weight
         }
@@ -279,6 +294,7 @@ class ApolloTrainer(keras.Model):
         with tf.GradientTape() as tape:
             restored = self.network(degraded, training=True)
             heard = self._comparable(original, restored, bandwidth)
+        degraded = self._comparable(original, degraded, bandwidth)
         if self.discriminator is not None:
             self.discriminator_step(original, tf.stop_gradient(heard))
         slopes = self.generator_slopes(degraded, original, heard)
@@ -287,11 +303,11 @@ class ApolloTrainer(keras.Model):
         self._descend("generator", self.optimizer, gradients, variables)
         return {metric.name: metric.result() for metric in self.training_metrics}
 
-    def _comparable(self, original, restored, bandwidth):
-        """What of the restored waveforms can be compared with originals of such a bandwidth."""
+    def _comparable(self, original, estimate, bandwidth):
+        """What of waveforms can be compared with originals of such a bandwidth."""
         if not bandwidth:
-            return restored
-        return agreeing_above(bandwidth[0], original, restored, self.sample_rate)
+            return estimate
+        return agreeing_above(bandwidth[0], original, estimate, self.sample_rate)
 
     def discriminator_step(self, original, restored) -> None:
         """One step of AdamW for the discriminators; the generator is held."""
@@ -336,11 +352,19 @@ class ApolloTrainer(keras.Model):
                 neurogram_similarity_loss, sample_rate=self.sample_rate
             ),
         }
-        return {
-            name: loss(original, restored)
-            for name, loss in losses.items()
-            if name in self._weights_of_losses
-        }
+        losses = {name: loss for name, loss in losses.items() if name in self._weights_of_losses}
+        terms = {name: loss(original, restored) for name, loss in losses.items()}
+        if self.deficit_weight:
+            # That of SI-SNR is one already.
+            losses.pop("si_snr_deficit", None)
+            terms["deficit"] = tf.add_n(
+                [
+                    self._weights_of_losses[name]
+                    * tf.nn.relu(terms[name] - loss(original, degraded))
+                    for name, loss in losses.items()
+                ]
+            )
+        return terms
 
     def _weighted(self, terms: dict):
         return tf.add_n([self._weights_of_losses[name] * term for name, term in terms.items()])
@@ -369,8 +393,10 @@ class ApolloTrainer(keras.Model):
             for metric in self._scores[prefix]:
                 metric.update_state(original, estimate)
         if self._validation_loss is not None:
-            heard = self._comparable(original, restored, bandwidth)
-            losses = self._weighted(self._waveform_losses(degraded, original, heard))
+            degraded, restored = (
+                self._comparable(original, x, bandwidth) for x in (degraded, restored)
+            )
+            losses = self._weighted(self._waveform_losses(degraded, original, restored))
             self._validation_loss.update_state(losses)
         return {metric.name: metric.result() for metric in self.validation_metrics}
 
@@ -404,6 +430,7 @@ class ApolloTrainer(keras.Model):
             "si_snr_margin": self.si_snr_margin,
             "log_spectral_weight": self.log_spectral_weight,
             "neurogram_similarity_weight": self.neurogram_similarity_weight,
+            "deficit_weight": self.deficit_weight,
             "sample_rate": self.sample_rate,
         }
 
