@@ -1,6 +1,6 @@
 """How much memory and time restoring a long file takes: `python -m benchmarks.restore_memory`.
 
-Writes noise under decaying tones, with a gap in every second, as 44.1 kHz stereo, and restores it
+Writes noise under decaying tones, with a gap in every second, at 44.1 kHz, and restores it
 with the architecture of a preset and fresh weights, which costs what trained ones cost. Every
 length has a process of its own, so that each peak is its own.
 """
@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 
 SAMPLE_RATE = 44100
-CHANNELS = 2
 GAP_SECONDS = 0.03
 
 
-def write_recording(path: Path, minutes: float) -> None:
+def write_recording(path: Path, minutes: float, channels: int) -> None:
     """Writes the recording second by second, so that this process stays small as well."""
     import numpy as np
 
@@ -31,9 +30,9 @@ def write_recording(path: Path, minutes: float) -> None:
     time_axis = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     gap = slice(SAMPLE_RATE // 2, SAMPLE_RATE // 2 + round(GAP_SECONDS * SAMPLE_RATE))
     frames = round(60 * minutes * SAMPLE_RATE)
-    with AudioWriter(path, SAMPLE_RATE, CHANNELS, subtype="16", frames=frames) as writer:
+    with AudioWriter(path, SAMPLE_RATE, channels, subtype="16", frames=frames) as writer:
         for start in range(0, frames, SAMPLE_RATE):
-            second = rng.uniform(-0.05, 0.05, (CHANNELS, SAMPLE_RATE)).astype(np.float32)
+            second = rng.uniform(-0.05, 0.05, (channels, SAMPLE_RATE)).astype(np.float32)
             pitch = rng.uniform(100, 2000)
             second += 0.4 * np.sin(2 * np.pi * pitch * time_axis) * np.exp(-2 * time_axis)
             second[:, gap] = 0
@@ -55,10 +54,10 @@ def restore(source: Path, target: Path, preset: str) -> None:
     print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
 
 
-def measure(minutes: float, preset: str, folder: Path) -> tuple[float, float]:
+def measure(minutes: float, channels: int, preset: str, folder: Path) -> tuple[float, float]:
     """Seconds and peak resident GiB for a recording of that length."""
     source, target = folder / "recording.wav", folder / "restored.wav"
-    write_recording(source, minutes)
+    write_recording(source, minutes, channels)
     try:
         child = [sys.executable, "-m", __spec__.name, "--child", str(source), str(target)]
         done = subprocess.run(
@@ -75,6 +74,7 @@ def main() -> None:
     """Prints a line per length."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, nargs="+", default=[60, 120])
+    parser.add_argument("--channels", type=int, default=2)
     parser.add_argument("--preset", default="unet_tiny")
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -84,7 +84,7 @@ def main() -> None:
     print("minutes  peak resident (GiB)  seconds  times real time")
     with tempfile.TemporaryDirectory() as folder:
         for minutes in options.minutes:
-            seconds, peak = measure(minutes, options.preset, Path(folder))
+            seconds, peak = measure(minutes, options.channels, options.preset, Path(folder))
             speed = 60 * minutes / seconds
             print(f"{minutes:7.1f}  {peak:19.3f}  {seconds:7.1f}  {speed:15.1f}", flush=True)
 
