@@ -1,9 +1,9 @@
 """How often a look at a file is right about it, and how long it takes.
 
 Every recording of a folder is written as it is (FLAC), as MP3s of LAME, as those MP3s decoded into
-FLAC, through lower sample rates, and with a silent gap; `tfrestore.preset_choice` decides about
-each. Prints how many of each kind are restored as MP3s, filled, or left alone; and the seconds that
-a look at four minutes of stereo takes.
+FLAC, through lower sample rates, and with a silent gap; `tfrestore.preset_choice` chooses a preset
+for each. Prints how many of each kind are restored as MP3s, extended, filled, or left alone; and
+the seconds that a look at four minutes of stereo takes.
 
     python -m benchmarks.inspection --data FOLDER
 """
@@ -24,8 +24,14 @@ from tfrestore.command_line import make_parser, positive_number, run_command
 BIT_RATES = (16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320)
 LOW_RATES = (22050, 32000)
 
-#: What is decided, as it is called in the table.
-DECISIONS = ("restored", "filled", "left alone")
+#: What is decided, as it is called in the table, by the chosen preset's family.
+DECISIONS = {
+    "apollo": "restored",
+    "sr_gan": "restored",
+    "inception_wgan": "extended",
+    "inpainter": "filled",
+    None: "left alone",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,8 +50,9 @@ def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
     from tfrestore.audio.reading import read
     from tfrestore.data.catalogue import audio_files
-    from tfrestore.inspection import inspect_file
+    from tfrestore.preset_choice import choose_for_file
 
+    columns = list(dict.fromkeys(DECISIONS.values()))
     counts: dict[str, Counter] = defaultdict(Counter)
     with tempfile.TemporaryDirectory() as scratch:
         for path in audio_files(Path(options.data)):
@@ -54,13 +61,14 @@ def benchmark(options: argparse.Namespace) -> int:
             if options.mono:
                 waveform = waveform.mean(axis=0, keepdims=True)
             for kind, file in _versions(waveform, rate, Path(scratch)):
-                decision = _decision(inspect_file(file))
+                choice = choose_for_file(file)
+                decision = DECISIONS[choice.preset and choice.preset.family]
                 counts[kind][decision] += 1
                 if (kind == "original") != (decision == "left alone") and "gap" not in kind:
-                    print(f"{path.name} as {kind}: {inspect_file(file)}")
-        print(f"{'':24s}" + "".join(f"{name:>12s}" for name in DECISIONS))
+                    print(f"{path.name} as {kind}: {choice.reason}")
+        print(f"{'':24s}" + "".join(f"{name:>12s}" for name in columns))
         for kind, found in counts.items():
-            print(f"{kind:24s}" + "".join(f"{found[name]:12d}" for name in DECISIONS))
+            print(f"{kind:24s}" + "".join(f"{found[name]:12d}" for name in columns))
         _print_time(waveform, rate, Path(scratch))
     return 0
 
@@ -86,16 +94,6 @@ def _versions(waveform: np.ndarray, rate: int, folder: Path) -> Iterator[tuple[s
         mp3.write_bytes(encode_mp3(waveform, rate, kbit))
         yield f"MP3 {kbit}", mp3
         yield f"MP3 {kbit} in FLAC", as_flac(mp3_round_trip(waveform, rate, kbit))
-
-
-def _decision(found) -> str:
-    """What would be decided if there were a preset for every harm that ours are for."""
-    from tfrestore.preset_choice import STEREO_CUTOFFS
-
-    if found.gaps:
-        return "filled"
-    named = found.codec == "MP3" and found.kbit_per_second <= max(STEREO_CUTOFFS)
-    return "restored" if named or found.was_mp3 else "left alone"
 
 
 def _print_time(waveform: np.ndarray, rate: int, folder: Path) -> None:

@@ -179,6 +179,7 @@ def test_a_low_sample_rate_is_made_up_for_at_a_higher_one(
     choice = choose(found, with_bands, output_rate=output_rate)
     assert (choice.preset.name if choice.preset else None) == name
     assert said in choice.reason and ("nothing is written" in choice.reason) == (name is None)
+    assert choice.is_final != ("--output-rate" in choice.reason)
     # A band that ends within a low rate needs no higher one.
     if rate == 22050:
         assert choose(copied(5500.0, 0.0, sample_rate=rate), with_bands).preset.name == "narrow"

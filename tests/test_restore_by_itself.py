@@ -66,7 +66,7 @@ def test_where_there_is_nothing_to_restore_nothing_is_written(tmp_path, capsys, 
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and str(source) in captured.err
     assert "there is nothing to restore and nothing is written" in captured.err
-    assert "--preset NAME restores it all the same" in captured.err
+    assert captured.err.endswith("; --preset NAME restores it all the same\n")
     assert list((tmp_path / "in").iterdir()) == [source]
 
 

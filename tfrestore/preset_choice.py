@@ -42,11 +42,13 @@ class Choice:
         preset: The preset to restore it with; `None` where there is nothing to restore.
         reason: What was found and chosen, a sentence without the recording's name.
         keep_below: Hz below which the recording stays as it is; `None` for no such.
+        is_final: Whether no other option would have changed that there is nothing to restore.
     """
 
     preset: Preset | None
     reason: str
     keep_below: float | None = None
+    is_final: bool = True
 
 
 # By what share a band may end beyond the lowest and the highest end that were measured.
@@ -163,6 +165,7 @@ def _choose_for_bandwidth(
         f"{found}: its sample rate of {own_rate} Hz leaves no room above {end / 1000:.1f} kHz; "
         f"with --output-rate {_MEASURED_RATE} {best.name} makes what is missing there; nothing is "
         "written",
+        is_final=False,
     )
 
 

@@ -100,8 +100,8 @@ class PresetModels:
             source, with_gaps=bool(self._options.gaps), output_rate=self._options.output_rate
         )
         if choice.preset is None:
-            hint = "(--preset NAME restores it all the same)"
-            logger.info("%s: %s %s", source, choice.reason, hint)
+            hint = "; --preset NAME restores it all the same" if choice.is_final else ""
+            logger.info("%s: %s%s", source, choice.reason, hint)
             return None
         logger.info("%s: %s", source, choice.reason)
         return choice
