@@ -199,8 +199,9 @@ class ConvActNorm(layers.Layer):
 
     def call(self, inputs):
         """See the class."""
+        # Not `convolve`: the gradients of its two slices would write a map of zeros each.
         frames = [[0, 0], [self.frames_before, self.frames_after], [0, 0], [0, 0]]
-        return self.convolve(ops.pad(inputs, frames), ops.shape(inputs)[1])
+        return self._add_to(inputs, self._depthwise(ops.pad(inputs, frames)))
 
     def convolve(self, frames, count):
         """Computes the frames whose neighbours are all there.
@@ -214,15 +215,21 @@ class ConvActNorm(layers.Layer):
         Returns:
             `(batch, count, bands, features)`.
         """
-        features = frames.shape[-1]
+        inputs = frames[:, self.frames_before : self.frames_before + count]
+        return self._add_to(inputs, self._depthwise(frames)[:, :count])
+
+    def _depthwise(self, frames):
+        """The convolution of each feature, of frames whose neighbours are all there."""
         kernel = ops.cast(self.depthwise_kernel, "float32")[:, None, :, None]
-        x = add_bias(ops.depthwise_conv(frames, kernel), self.depthwise_bias)
-        x = x[:, :count]
+        return add_bias(ops.depthwise_conv(frames, kernel), self.depthwise_bias)
+
+    def _add_to(self, inputs, x):
+        """The dense layers of what was convolved, added to what went in."""
+        features = inputs.shape[-1]
         x = ops.cast(normalize(ops.reshape(x, (-1, features)), self.gain), self.compute_dtype)
         x = silu(add_bias(product(x, self.expansion_kernel), self.expansion_bias))
         x = ops.cast(product(x, self.projection_kernel), "float32")
         x = add_bias(x, self.projection_bias)
-        inputs = frames[:, self.frames_before : self.frames_before + count]
         return ops.reshape(ops.reshape(inputs, (-1, features)) + x, ops.shape(inputs))
 
     def advance(self, inputs, state, final):
