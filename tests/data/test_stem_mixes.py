@@ -91,7 +91,7 @@ def test_an_excerpt_is_that_of_the_mp3_of_everything_that_was_heard(tracks, mode
     drawn = reader.draws.draw(0)
     heard = np.concatenate([read_excerpt(tracks[0], 0, 60_000, 44100)] * 2)
     length = drawn.lead + SAMPLES + reader.tail
-    degraded, original = reader.encode(heard[:length], drawn)
+    degraded, original = reader.encode(heard[None, :length], drawn)
     np.testing.assert_array_equal(original, to_int16(heard)[drawn.lead :][:SAMPLES] / 32768)
     data = encode_mp3(
         to_int16(heard[None, :length]).astype(np.float32) / 32768, 44100, 64, mode == "variable"

@@ -50,7 +50,7 @@ class EncodedPair:
     """An excerpt of music with its MP3s.
 
     Attributes:
-        original: int16 `(samples,)`: what the encoder heard.
+        original: int16 `(samples,)`: what the encoder heard, of stereo in the first channel.
         mp3s: The MP3 of each bit rate in kbit/s.
     """
 
@@ -115,30 +115,32 @@ def encode_heard(
     """Encodes an excerpt together with what is heard in front of it and behind it.
 
     Args:
-        heard: int16 `(samples,)`: lead, excerpt and tail.
+        heard: int16 `(samples,)`, or `(2, samples)` for stereo: lead, excerpt and tail.
         lead: How many samples are in front of the excerpt.
         sample_rate: Hz.
-        kbit_per_second: One of `mp3_bit_rates(sample_rate, 1)`.
+        kbit_per_second: One of `mp3_bit_rates(sample_rate, channels)`.
         variable_bit_rate: As for `encode_mp3`.
 
     Raises:
         UsageError: if LAME has no such bit rate.
     """
-    data = encode_mp3(_to_float(heard[None]), sample_rate, kbit_per_second, variable_bit_rate)
+    waveform = _to_float(np.atleast_2d(heard))
+    data = encode_mp3(waveform, sample_rate, kbit_per_second, variable_bit_rate)
     return Mp3Excerpt(data, lead)
 
 
-def frame_length(sample_rate: int, kbit_per_second: int) -> Fraction:
-    """How many samples of the original, mono, a frame of its MP3 covers.
+def frame_length(sample_rate: int, kbit_per_second: int, channels: int = 1) -> Fraction:
+    """How many samples of each channel of the original a frame of its MP3 covers.
 
     Args:
         sample_rate: Hz of the original.
-        kbit_per_second: One of `mp3_bit_rates(sample_rate, 1)`.
+        kbit_per_second: One of `mp3_bit_rates(sample_rate, channels)`.
+        channels: 1 or 2. Defaults to `1`.
 
     Raises:
         UsageError: if LAME has no such bit rate.
     """
-    codec_sample_rate = mp3_sample_rate(sample_rate, 1, kbit_per_second)
+    codec_sample_rate = mp3_sample_rate(sample_rate, channels, kbit_per_second)
     # ISO/IEC 11172-3 has 1152 samples in a frame of layer III, 13818-3 (lower rates) has 576.
     return Fraction(sample_rate * (1152 if codec_sample_rate >= 32000 else 576), codec_sample_rate)
 

@@ -49,12 +49,14 @@ class Mix(NamedTuple):
         kbit_per_second: The bit rate of its MP3.
         variable_bit_rate: Whether that is a variable one.
         lead: How many samples are encoded in front of the excerpt.
+        channels: How many its MP3 has, 1 or 2; the example is the first.
     """
 
     parts: tuple[Part, ...]
     kbit_per_second: int
     variable_bit_rate: bool
     lead: int
+    channels: int
 
 
 class StemDraws:
@@ -106,9 +108,11 @@ class StemDraws:
         rate, mode = fractions(self.seed, "bit rate", self._drawn_for(position))
         kbit_per_second = mixes.bit_rates[int(rate * len(mixes.bit_rates))]
         is_variable = mixes.modes[int(mode * len(mixes.modes))] == "variable"
+        is_stereo = fractions(self.seed, "channels", position)[0] < mixes.stereo_share
+        channels = 2 if is_stereo else 1
         share, phase = draw("kind and phase")
         # Frames of an MP3 begin anywhere in an excerpt.
-        frame = frame_length(mixes.sample_rate, kbit_per_second)
+        frame = frame_length(mixes.sample_rate, kbit_per_second, channels)
         lead = round(LEAD_SECONDS * mixes.sample_rate) + int(phase * frame)
         first, second = self._mixture, self._stems
         if share >= self.mixture_share:
@@ -121,7 +125,7 @@ class StemDraws:
                 f"{len(self.tracks) - 1} recordings; check that the music is still there and "
                 "intact."
             )
-        return Mix(tuple(parts), kbit_per_second, is_variable, lead)
+        return Mix(tuple(parts), kbit_per_second, is_variable, lead, channels)
 
     def _drawn_for(self, position: int) -> str:
         if self.mixes.bit_rate_draw == "epoch":

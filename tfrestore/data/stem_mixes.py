@@ -10,7 +10,7 @@ The stages, each a function or class of its own:
 
 1. `tfrestore.data.source_activity.SourceActivity`: where in a file something is played;
 2. `tfrestore.data.stem_draws.StemDraws`: what goes into the example of a position;
-3. `MixReader.read_part`: an excerpt of one track, in one channel, at the sample rate;
+3. `MixReader.read_part`: an excerpt of one track, in one channel or two, at the sample rate;
 4. `mix`: gains, and the sum;
 5. `MixReader.encode`: the sum's MP3;
 6. `rescale`: the common maximum.
@@ -30,6 +30,8 @@ Where this departs from the authors' code, on purpose:
 - Gains are any number of decibels and not whole ones, and a sum that would clip is turned down
   before it is encoded.
 - A variable bit rate is LAME's ABR: it is the variable mode that has a bit rate to aim at.
+- An example is one channel. Theirs are stereo, and so are their MP3s, whose channels share the
+  bits and are coded together: `stereo_share` of the examples are a channel of such an MP3.
 """
 
 from __future__ import annotations
@@ -71,8 +73,8 @@ class StemMixes:
     """Which examples are made of the tracks.
 
     Args:
-        kbit_per_second: The MP3's bit rate, one channel; or several, of which each example has one,
-            drawn at random. Defaults to the paper's six, 24 to 128.
+        kbit_per_second: The MP3's bit rate, of all of its channels; or several, of which each
+            example has one, drawn at random. Defaults to the paper's six, 24 to 128.
         bit_rate_modes: `"constant"`, `"variable"`, or both, of which each example has one. Defaults
             to both.
         bit_rate_draw: `"example"`: bit rate and mode are drawn for every example. `"epoch"`: once
@@ -87,6 +89,9 @@ class StemMixes:
             stems. Defaults to `False`.
         channel_mix: `"mean"`: the mean of a recording's channels is taken. `"random"`: a weighted
             mean of them with random weights, for every stem another. Defaults to `"mean"`.
+        stereo_share: Share of the examples that are a channel of a stereo MP3. Its channels are a
+            recording's first and last, or, of random weights, the mean by these and the one by the
+            same weights in reverse. Defaults to `0.0`.
         with_bandwidth: Whether an example tells up to which frequency it is the truth: the least
             bandwidth of its parts. Defaults to `False`.
         examples_per_epoch: Defaults to `None`: as many as there are excerpts side by side in the
@@ -106,6 +111,7 @@ class StemMixes:
     mixture_share: float = 0.5
     mix_recordings: bool = False
     channel_mix: str = "mean"
+    stereo_share: float = 0.0
     with_bandwidth: bool = False
     examples_per_epoch: int | None = None
 
@@ -114,8 +120,12 @@ class StemMixes:
             raise UsageError(f"data.samples is {self.samples}: give at least 1.")
         if not self.bit_rates:
             raise UsageError("data.kbit_per_second is empty: give at least one bit rate.")
+        for name in ("mixture_share", "stereo_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"data.{name} is {getattr(self, name)}: give 0 to 1.")
         for rate in self.bit_rates:
-            mp3_sample_rate(self.sample_rate, 1, rate)
+            for channels in (1, 2) if self.stereo_share else (1,):
+                mp3_sample_rate(self.sample_rate, channels, rate)
         if not self.modes or set(self.modes) - set(BIT_RATE_MODES):
             raise UsageError(
                 f"data.bit_rate_modes is {self.bit_rate_modes!r}: choose of "
@@ -136,8 +146,6 @@ class StemMixes:
                 f"data.gain_decibels is {self.gain_decibels}: give the least and the largest gain, "
                 "[-10, 10] say."
             )
-        if not 0 <= self.mixture_share <= 1:
-            raise UsageError(f"data.mixture_share is {self.mixture_share}: give 0 to 1.")
         if self.examples_per_epoch is not None and self.examples_per_epoch < 1:
             raise UsageError(
                 f"data.examples_per_epoch is {self.examples_per_epoch}: give at least 1."
@@ -242,7 +250,7 @@ class MixReader:
             excerpts, bandwidths = [], []
             for part in drawn.parts:
                 try:
-                    excerpts.append(self.read_part(part, drawn.lead))
+                    excerpts.append(self.read_part(part, drawn.lead, drawn.channels))
                     if self.bandwidths is not None:
                         bandwidths.append(self.bandwidths.find(part.track))
                 except AudioFileError:
@@ -254,40 +262,50 @@ class MixReader:
         pair = rescale(*self.encode(heard, drawn))
         return (*pair, np.float32(min(bandwidths))) if bandwidths else pair
 
-    def read_part(self, part: Part, lead: int) -> np.ndarray:
+    def read_part(self, part: Part, lead: int, channels: int = 1) -> np.ndarray:
         """The excerpt of a part with what is in front of it and behind it, not yet scaled.
 
         Args:
             part: The part.
             lead: Samples in front of the excerpt.
+            channels: 1 or 2. Defaults to `1`.
 
         Returns:
-            float32 `(lead + samples + tail,)`.
+            float32 `(channels, lead + samples + tail)`.
 
         Raises:
             AudioFileError: if it cannot be decoded.
         """
-        mixes = self.mixes
-        fold = mean_of_channels
-        if part.channel is not None:
-            fold = functools.partial(weighted_channels, weight=part.channel)
-        length = lead + mixes.samples + self.tail
-        return read_excerpt(part.track, part.begin - lead, length, mixes.sample_rate, fold)
+        weight = part.channel
+        if channels == 2:
+            weights = (0.0, 1.0) if weight is None else (weight, 1.0 - weight)
+        else:
+            weights = (weight,)
+        length = lead + self.mixes.samples + self.tail
+        excerpts = []
+        for weight in weights:
+            fold = mean_of_channels
+            if weight is not None:
+                fold = functools.partial(weighted_channels, weight=weight)
+            excerpts.append(
+                read_excerpt(part.track, part.begin - lead, length, self.mixes.sample_rate, fold)
+            )
+        return np.stack(excerpts)
 
     def encode(self, heard: np.ndarray, drawn: Mix) -> tuple[np.ndarray, np.ndarray]:
         """The MP3 of a sum, decoded again, and what the encoder heard: without lead and tail.
 
         Args:
-            heard: float32 `(lead + samples + tail,)`, at most full scale.
+            heard: float32 `(channels, lead + samples + tail)`, at most full scale.
             drawn: Which MP3, and the lead.
 
         Returns:
-            `(degraded, original)`, float32 `(samples,)` each, sample-aligned.
+            `(degraded, original)`, the first channel, float32 `(samples,)` each, sample-aligned.
         """
         rate, kbit_per_second = self.mixes.sample_rate, drawn.kbit_per_second
         steps = to_int16(heard)
         mp3 = encode_heard(steps, drawn.lead, rate, kbit_per_second, drawn.variable_bit_rate)
-        original = steps[drawn.lead :][: self.mixes.samples]
+        original = steps[0, drawn.lead :][: self.mixes.samples]
         return EncodedPair(original, {kbit_per_second: mp3}).decode(kbit_per_second, rate)
 
 
@@ -295,11 +313,11 @@ def mix(excerpts: Sequence[np.ndarray], gains: Sequence[float]) -> np.ndarray:
     """The sum of excerpts, turned down where it would be beyond full scale.
 
     Args:
-        excerpts: At least one, float32 `(samples,)` each.
+        excerpts: At least one, float32 of one shape, `(channels, samples)` say.
         gains: What each is multiplied with.
 
     Returns:
-        float32 `(samples,)`, of magnitude 1 at most.
+        float32 of that shape, of magnitude 1 at most.
     """
     total = np.zeros_like(excerpts[0])
     for excerpt, gain in zip(excerpts, gains, strict=True):

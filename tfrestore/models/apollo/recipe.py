@@ -467,6 +467,8 @@ class ApolloExamples:
         mix_recordings: Whether recordings without stems are mixed as if they were stems. Defaults
             to `False`.
         channel_mix: `"mean"` of a recording's channels or `"random"` weights. Defaults to `"mean"`.
+        stereo_share: Share of the examples that are a channel of a stereo MP3, as most files are.
+            Defaults to `0.0`.
         mask_above_bandwidth: Whether what the music's own encoder cut off is no truth to learn: the
             losses leave out what is above the edge of an example's spectrum. Defaults to `False`.
         examples_per_epoch: Defaults to `None`, as many as there are excerpts side by side in the
@@ -489,6 +491,7 @@ class ApolloExamples:
         mixture_share: float = 0.5,
         mix_recordings: bool = False,
         channel_mix: str = "mean",
+        stereo_share: float = 0.0,
         mask_above_bandwidth: bool = False,
         examples_per_epoch: int | None = None,
     ):
@@ -504,6 +507,7 @@ class ApolloExamples:
             mixture_share,
             mix_recordings,
             channel_mix,
+            stereo_share,
             mask_above_bandwidth,
             examples_per_epoch,
         )
