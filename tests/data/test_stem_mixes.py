@@ -99,6 +99,21 @@ def test_an_excerpt_is_that_of_the_mp3_of_everything_that_was_heard(tracks, mode
     np.testing.assert_array_equal(degraded, decode_mp3(data)[0][0, drawn.lead :][:SAMPLES])
 
 
+def test_an_example_of_a_stereo_mp3_is_its_first_channel(tracks):
+    reader = MixReader(StemMixes(128, "constant", samples=SAMPLES), tracks, seed=1)
+    drawn = reader.draws.draw(0)._replace(channels=2)
+    length = drawn.lead + SAMPLES + reader.tail
+    first, second = broadband(2, length, seed=3)
+    heard = np.stack([0.5 * first, 0.2 * first + 0.1 * second]).astype(np.float32)
+    degraded, original = reader.encode(heard, drawn)
+    steps = to_int16(heard)
+    np.testing.assert_array_equal(original, steps[0, drawn.lead :][:SAMPLES] / 32768)
+    data = encode_mp3(steps.astype(np.float32) / 32768, 44100, 128)
+    decoded, rate = decode_mp3(data)
+    assert rate == 44100 and decoded.shape[0] == 2
+    np.testing.assert_array_equal(degraded, decoded[0, drawn.lead :][:SAMPLES])
+
+
 @pytest.mark.parametrize("kbit_per_second", [24, 128])
 def test_an_excerpt_is_as_damaged_at_its_ends_as_in_its_middle(tmp_path, kbit_per_second):
     # A codec's start or end, or a clean tail where it is too short, would be seen there.
@@ -172,6 +187,33 @@ def test_random_channels_are_another_mix_of_the_same_excerpt(stems):
         assert 0 <= part.channel < 1
         found, mean = readers[0].read_part(part, 0), plain.read_part(part._replace(channel=None), 0)
         assert np.array_equal(found, mean) == (part.track.channels == 1)
+
+
+def test_channels_of_a_stereo_mp3_are_a_recordings_own_or_two_mixes_of_them(stems):
+    reader = MixReader(dataclasses.replace(SMALL, stems=(1, 1)), stems, 0)
+    stereo = next(part for part in all_parts(reader) if part.track.channels == 2)
+    left, right = reader.read_part(stereo, 100, channels=2)
+    assert not np.array_equal(left, right)
+    np.testing.assert_array_equal(reader.read_part(stereo, 100), [(left + right) / 2])
+    mixed = reader.read_part(stereo._replace(channel=0.25), 100, channels=2)
+    expected = [0.75 * left + 0.25 * right, 0.25 * left + 0.75 * right]
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+
+
+def test_a_share_of_the_examples_is_of_stereo_mp3s_and_nothing_else_changes(tracks):
+    plain = MixReader(SMALL, tracks, seed=0)
+    shared = MixReader(dataclasses.replace(SMALL, stereo_share=0.3), tracks, seed=0)
+    count, stereo = 300, 0
+    for position in range(count):
+        one, other = (reader.draws.draw(position) for reader in (plain, shared))
+        assert one.channels == 1 and other.channels in (1, 2)
+        assert other.parts == one.parts and other.kbit_per_second == one.kbit_per_second
+        stereo += other.channels == 2
+    assert stereo == pytest.approx(0.3 * count, abs=5 * (count * 0.21) ** 0.5)
+
+
+def all_parts(reader, count=30):
+    return [part for position in range(count) for part in reader.draws.draw(position).parts]
 
 
 def test_draws_have_the_papers_ranges_and_no_song_twice(tracks):
@@ -388,6 +430,7 @@ def test_prepared_pairs_are_refused_with_what_to_give_instead(tmp_path):
         ({"gain_decibels": (1, -1)}, "data.gain_decibels"),
         ({"gain_decibels": (0, float("nan"))}, "data.gain_decibels"),
         ({"mixture_share": 1.5}, "data.mixture_share is 1.5: give 0 to 1"),
+        ({"stereo_share": -0.1}, "data.stereo_share is -0.1: give 0 to 1"),
         ({"examples_per_epoch": 0}, "data.examples_per_epoch is 0"),
     ],
 )
