@@ -82,6 +82,8 @@ def test_one_channel_has_the_bits_of_two_and_is_left_alone_beyond_what_was_measu
     stereo = preset(tmp_path, "stereo", mp3={"48": 1.4, "128": 0.1}, channels=2)
     choice = choose(mp3(rate, channels=1, cutoff=16000.0), [stereo])
     assert (choice.preset.name if choice.preset else None) == name
+    said = f"one channel has the bits of stereo of {2 * rate} kbit/s"
+    assert (said in choice.reason) == (name is None)
 
 
 def test_what_is_below_the_cutoff_is_kept_where_the_preset_does_not_improve_it(presets):

@@ -122,7 +122,10 @@ def choose(
     if not able:
         known = sorted({r for preset in presets for r in _improved_rates(preset)})
         some = f"those of {known[0]} to {known[-1]} kbit/s" if known else "none"
-        return Choice(None, f"{found}: of MP3s the presets improve {some}, so nothing is written")
+        why = f"of MP3s the presets improve {some}"
+        if known and found.info.channels == 1 and rate <= known[-1]:
+            why = f"one channel has the bits of stereo of {2 * rate} kbit/s, and {why}"
+        return Choice(None, f"{found}: {why}, so nothing is written")
     best = max(able, key=lambda each: each[0])[1]
     about = "" if rate == found.kbit_per_second else f" as an MP3 of about {rate} kbit/s"
     reason = f"{found}: restored{about} with {best.name}"
