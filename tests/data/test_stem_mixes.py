@@ -172,11 +172,11 @@ def test_rescaling_divides_both_by_one_maximum():
 
 def test_channels_are_weighted():
     stereo = np.float32([[1, 2], [3, -4]])
-    for weight, expected in ((0, [1, 2]), (1, [3, -4]), (0.25, [1.5, 0.5])):
-        np.testing.assert_allclose(weighted_channels(stereo, weight), [expected])
-    np.testing.assert_array_equal(weighted_channels(stereo[:1], 0.7), stereo[:1])
+    weights, expected = (0, 1, 0.25), [[1, 2], [3, -4], [1.5, 0.5]]
+    np.testing.assert_allclose(weighted_channels(stereo, weights), expected)
+    np.testing.assert_array_equal(weighted_channels(stereo[:1], [0.7]), stereo[:1])
     three = np.float32([[1], [2], [4]])
-    np.testing.assert_allclose(weighted_channels(three, 0.75), [[3]])
+    np.testing.assert_allclose(weighted_channels(three, [0.75]), [[3]])
 
 
 def test_random_channels_are_another_mix_of_the_same_excerpt(stems):
@@ -210,6 +210,13 @@ def test_a_share_of_the_examples_is_of_stereo_mp3s_and_nothing_else_changes(trac
         assert other.parts == one.parts and other.kbit_per_second == one.kbit_per_second
         stereo += other.channels == 2
     assert stereo == pytest.approx(0.3 * count, abs=5 * (count * 0.21) ** 0.5)
+
+
+def test_a_bit_rate_that_is_named_twice_is_drawn_twice_as_often(tracks):
+    reader = MixReader(dataclasses.replace(SMALL, kbit_per_second=(32, 64, 64)), tracks, seed=0)
+    rates = Counter(reader.draws.draw(position).kbit_per_second for position in range(300))
+    assert rates[32] + rates[64] == 300
+    assert rates[64] == pytest.approx(200, abs=5 * (300 * 2 / 9) ** 0.5)
 
 
 def all_parts(reader, count=30):

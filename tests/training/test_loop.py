@@ -13,6 +13,7 @@ import soundfile
 import tensorflow as tf
 import yaml
 
+from tests.stopped_runs import assert_ended_alike, run_until_checkpoint
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.models.inpainter import recipe
 from tfrestore.models.inpainter.recipe import InpainterTrainer
@@ -245,22 +246,13 @@ def test_random_states_loss_scales_and_metrics_go_on_where_they_were(
     straight.start()
     expected = straight.run()
     first.start()
-    kept = first.manager.save
-
-    def keep_and_stop(checkpoint_number):
-        kept(checkpoint_number=checkpoint_number)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(first.manager, "save", keep_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    run_until_checkpoint(first, monkeypatch)
     second = run("halved")
     second.resume()
     assert second.step_number == 2
     found = second.run()
     assert {**found, "steps_per_second": 0} == {**expected, "steps_per_second": 0}
-    for ours, theirs in zip(second.trainer.variables, straight.trainer.variables, strict=True):
-        np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
+    assert_ended_alike(second, straight, lambda run: run.trainer.variables)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.stopped_runs import run_until_checkpoint
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.models.presets import find_preset, load_network
 from tfrestore.training.configuration import resolve
@@ -81,18 +82,6 @@ def steps_of_one(monkeypatch):
     monkeypatch.setattr(TrainingRun, "_illustrate", lambda self: ({}, {}))
 
 
-def stop_at(run, step, monkeypatch):
-    """The run is interrupted once it has kept the checkpoint of a step."""
-    keep = run.manager.save
-
-    def keep_and_stop(checkpoint_number):
-        keep(checkpoint_number=checkpoint_number)
-        if checkpoint_number == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run.manager, "save", keep_and_stop)
-
-
 def test_a_run_keeps_the_average_and_goes_on_with_it_where_it_was_stopped(
     music_folder, tmp_path, monkeypatch, steps_of_one
 ):
@@ -100,9 +89,7 @@ def test_a_run_keeps_the_average_and_goes_on_with_it_where_it_was_stopped(
     stopped = make_run(tmp_path, music_folder, *assignments)
     initial = [np.array(weight) for weight in stopped.network.trainable_variables]
     stopped.start()
-    stop_at(stopped, 2, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run()
+    run_until_checkpoint(stopped, monkeypatch, step=2)
     resumed = make_run(tmp_path, music_folder, *assignments)
     resumed.resume()
     resumed._keep_best = lambda scores, step: TrainingRun._keep_best(resumed, {"psnr": 2.0}, step)
@@ -125,9 +112,7 @@ def test_a_run_without_a_better_model_ends_and_remembers_how_long_it_has_waited(
     assignments = ["patience=2", "steps_per_epoch=1"]
     first = make_run(tmp_path, music_folder, *assignments, steps=20)
     first.start()
-    stop_at(first, 2, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    run_until_checkpoint(first, monkeypatch, step=2)
     second = make_run(tmp_path, music_folder, *assignments, steps=20)
     second.resume()
     # The first epoch has the best model, and two are waited.

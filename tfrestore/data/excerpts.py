@@ -105,14 +105,14 @@ def mean_of_channels(waveform: np.ndarray) -> np.ndarray:
     return waveform.mean(axis=0, keepdims=True)
 
 
-def read_excerpt(
+def read_channels(
     track: Track,
     begin: int,
     samples: int,
     sample_rate: int,
     fold: Callable[[np.ndarray], np.ndarray] = mean_of_channels,
 ) -> np.ndarray:
-    """An excerpt of a track in one channel, float32 `(samples,)`.
+    """An excerpt of a track, in the channels that are made of its own.
 
     Args:
         track: Where it is cut from.
@@ -120,7 +120,11 @@ def read_excerpt(
             zeros.
         samples: Its length at that rate; it ends in zeros where the track ends before it.
         sample_rate: The rate that it is wanted at, Hz.
-        fold: Makes one channel of the track's: float32 `(channels, frames)` to `(1, frames)`.
+        fold: Makes channels of the track's: float32 `(channels, frames)` to `(any number, frames)`.
+            Defaults to their mean.
+
+    Returns:
+        float32 `(as many channels, samples)`.
 
     Raises:
         AudioFileError: if it cannot be decoded, or the file ends before its header says.
@@ -134,8 +138,13 @@ def read_excerpt(
             f"{track.path} is cut off: it ends at {end:.1f} s of {track.duration:.1f} s; replace "
             "it by an intact copy."
         )
-    waveform = cut_excerpt(fold(decoded), rate, plan.offset, samples - before, sample_rate)
-    return np.pad(waveform, (before, 0))
+    waveform = _cut(fold(decoded), rate, plan.offset, samples - before, sample_rate)
+    return np.pad(waveform, [(0, 0), (before, 0)])
+
+
+def read_excerpt(track: Track, begin: int, samples: int, sample_rate: int) -> np.ndarray:
+    """The same in one channel, the mean of the track's: float32 `(samples,)`."""
+    return read_channels(track, begin, samples, sample_rate)[0]
 
 
 def read_frames(track: Track, first: int = 0, frames: int | None = None) -> tuple[np.ndarray, int]:

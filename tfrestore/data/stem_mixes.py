@@ -54,7 +54,7 @@ from tfrestore.data.encoded_pairs import (
     encode_heard,
     to_int16,
 )
-from tfrestore.data.excerpts import Replacements, length_of, mean_of_channels, read_excerpt
+from tfrestore.data.excerpts import Replacements, length_of, mean_of_channels, read_channels
 from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.pair_batches import pair_batches
 from tfrestore.data.shards import PreparedTrack
@@ -74,7 +74,8 @@ class StemMixes:
 
     Args:
         kbit_per_second: The MP3's bit rate, of all of its channels; or several, of which each
-            example has one, drawn at random. Defaults to the paper's six, 24 to 128.
+            example has one, drawn at random; one that is named twice is drawn twice as often.
+            Defaults to the paper's six, 24 to 128.
         bit_rate_modes: `"constant"`, `"variable"`, or both, of which each example has one. Defaults
             to both.
         bit_rate_draw: `"example"`: bit rate and mode are drawn for every example. `"epoch"`: once
@@ -155,13 +156,13 @@ class StemMixes:
     def bit_rates(self) -> tuple[int, ...]:
         """The bit rates in kbit/s."""
         rates = self.kbit_per_second
-        return (rates,) if isinstance(rates, int) else tuple(dict.fromkeys(rates))
+        return (rates,) if isinstance(rates, int) else tuple(rates)
 
     @property
     def modes(self) -> tuple[str, ...]:
         """The modes of the bit rate."""
         modes = self.bit_rate_modes
-        return (modes,) if isinstance(modes, str) else tuple(dict.fromkeys(modes))
+        return (modes,) if isinstance(modes, str) else tuple(modes)
 
     def count(self, tracks: Sequence[Track]) -> int:
         """The examples of an epoch."""
@@ -276,21 +277,14 @@ class MixReader:
         Raises:
             AudioFileError: if it cannot be decoded.
         """
-        weight = part.channel
-        if channels == 2:
-            weights = (0.0, 1.0) if weight is None else (weight, 1.0 - weight)
-        else:
-            weights = (weight,)
-        length = lead + self.mixes.samples + self.tail
-        excerpts = []
-        for weight in weights:
+        if channels == 1 and part.channel is None:
             fold = mean_of_channels
-            if weight is not None:
-                fold = functools.partial(weighted_channels, weight=weight)
-            excerpts.append(
-                read_excerpt(part.track, part.begin - lead, length, self.mixes.sample_rate, fold)
-            )
-        return np.stack(excerpts)
+        else:
+            first = part.channel or 0.0
+            weights = (first, 1.0 - first)[:channels]
+            fold = functools.partial(weighted_channels, weights=weights)
+        length = lead + self.mixes.samples + self.tail
+        return read_channels(part.track, part.begin - lead, length, self.mixes.sample_rate, fold)
 
     def encode(self, heard: np.ndarray, drawn: Mix) -> tuple[np.ndarray, np.ndarray]:
         """The MP3 of a sum, decoded again, and what the encoder heard: without lead and tail.
@@ -336,21 +330,22 @@ def rescale(degraded: np.ndarray, original: np.ndarray) -> tuple[np.ndarray, np.
     return (degraded / largest, original / largest) if largest else (degraded, original)
 
 
-def weighted_channels(waveform: np.ndarray, weight: float) -> np.ndarray:
-    """Folds channels to one: the first and the last for weights 0 and 1, and mixes between them.
+def weighted_channels(waveform: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Folds channels: to the first and the last for weights 0 and 1, to mixes between them.
 
     Args:
         waveform: float32 `(channels, samples)`.
-        weight: Between 0 and 1. Of stereo it is the share of the right channel.
+        weights: One for each channel that is made, between 0 and 1. Of stereo it is the share of
+            the right channel.
 
     Returns:
-        float32 `(1, samples)`.
+        float32 `(len(weights), samples)`.
     """
-    place = weight * (len(waveform) - 1)
-    first = int(place)
-    second = min(first + 1, len(waveform) - 1)
-    share = np.float32(place - first)
-    return (1 - share) * waveform[[first]] + share * waveform[[second]]
+    places = np.array(weights) * (len(waveform) - 1)
+    first = places.astype(int)
+    second = np.minimum(first + 1, len(waveform) - 1)
+    share = (places - first).astype(np.float32)[:, None]
+    return (1 - share) * waveform[first] + share * waveform[second]
 
 
 def _is_range(numbers: Sequence[float], least: float = -math.inf) -> bool:

@@ -1,13 +1,13 @@
 """A step of Apollo's training is the one written down, on one device and on several."""
 
 import csv
-import itertools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.stopped_runs import assert_ended_alike, run_until_checkpoint
 from tfrestore import losses, metrics
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.mp3_pairs import Mp3Pairs
@@ -522,26 +522,16 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_where_it_would(
     monkeypatch.setattr(TrainingRun, "_illustrate", lambda self: ({}, {}))
     first = make_run(preset, music_folder, tmp_path, monkeypatch)
     first.start()
-    keep = first.manager.save
-
-    def keep_and_stop(checkpoint_number):
-        keep(checkpoint_number=checkpoint_number)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(first.manager, "save", keep_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    run_until_checkpoint(first, monkeypatch)
     second = make_run(preset, music_folder, tmp_path, monkeypatch)
     second.resume()
     assert second.step_number == 2
     assert {**second.run(), "steps_per_second": 0} == {**expected, "steps_per_second": 0}
-    of = [
+    assert_ended_alike(
+        second,
+        straight,
         lambda run: run.trainer.variables,
         lambda run: run.trainer.optimizer.variables,
         lambda run: run.trainer.discriminator_optimizer.variables,
         lambda run: run.average.averages,
-    ]
-    for ours, theirs in itertools.chain(
-        *(zip(each(second), each(straight), strict=True) for each in of)
-    ):
-        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+    )

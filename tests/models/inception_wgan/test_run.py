@@ -1,13 +1,13 @@
 """A run of both stages ends where it should, on examples of recordings and of MIDI files."""
 
 import csv
-import itertools
 
 import keras
 import numpy as np
 import pytest
 
 from tests.data.midi_maker import write_notes
+from tests.stopped_runs import assert_ended_alike, run_until_checkpoint
 from tfrestore import metrics
 from tfrestore.data.bandwidths import Bandwidths
 from tfrestore.data.catalogue import open_catalogue
@@ -64,29 +64,19 @@ def test_a_run_of_both_stages_that_was_stopped_ends_bit_for_bit_where_it_would(
     for _ in range(2):
         part = make_run(preset, music_folder, tmp_path / "stopped")
         part.resume() if (tmp_path / "stopped").exists() else part.start()
-        keep = part.manager.save
-
-        def keep_and_stop(checkpoint_number, keep=keep):
-            keep(checkpoint_number=checkpoint_number)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(part.manager, "save", keep_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            part.run()
+        run_until_checkpoint(part, monkeypatch)
     last = make_run(preset, music_folder, tmp_path / "stopped")
     last.resume()
     assert last.step_number == 2
     assert {**last.run(), "steps_per_second": 0} == {**expected, "steps_per_second": 0}
-    of_trainers = (
+    assert_ended_alike(
+        last.trainer,
+        straight.trainer,
         lambda trainer: trainer.variables,
         lambda trainer: trainer.optimizer.variables,
         lambda trainer: trainer.critic_optimizer.variables,
         lambda trainer: trainer.autoencoder_trainer.optimizer.variables,
     )
-    for ours, theirs in itertools.chain(
-        *(zip(of(last.trainer), of(straight.trainer), strict=True) for of in of_trainers)
-    ):
-        np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
 
     with open(tmp_path / "stopped" / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,12 +1,12 @@
 """A run of the GAN keeps, shows and resumes what it should, on examples of an MP3 and its music."""
 
 import csv
-import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.stopped_runs import assert_ended_alike, run_until_checkpoint
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.errors import InputError, UsageError
 from tfrestore.models.presets import find_preset, read_metadata
@@ -131,30 +131,19 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_where_it_would(
     straight.start()
     expected = straight.run()
     first.start()
-    keep = first.manager.save
-
-    def keep_and_stop(checkpoint_number):
-        keep(checkpoint_number=checkpoint_number)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(first.manager, "save", keep_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    run_until_checkpoint(first, monkeypatch)
     second = make_run(preset, music_folder, tmp_path / "stopped")
     second.resume()
     assert second.step_number == 2
     # Means over all three steps.
     assert {**second.run(), "steps_per_second": 0} == {**expected, "steps_per_second": 0}
-    pairs_of_variables = [
-        zip(of(second.trainer), of(straight.trainer), strict=True)
-        for of in (
-            lambda trainer: trainer.variables,
-            lambda trainer: trainer.optimizer.variables,
-            lambda trainer: trainer.critic_optimizer.variables,
-        )
-    ]
-    for ours, theirs in itertools.chain(*pairs_of_variables):
-        np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
+    assert_ended_alike(
+        second.trainer,
+        straight.trainer,
+        lambda trainer: trainer.variables,
+        lambda trainer: trainer.optimizer.variables,
+        lambda trainer: trainer.critic_optimizer.variables,
+    )
 
 
 def test_the_generator_that_is_kept_is_the_one_with_the_smallest_distance(
