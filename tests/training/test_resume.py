@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -27,50 +26,37 @@ OPTIONS += [
     for word in ("--set", key)
 ]
 
-# The command, in a process that ends itself as by kill -9 when the checkpoint of a step is on the
-# disk, before it is said to be the latest.
-KILLED_WHILE_SAVING = """
-import json, os, signal, sys
-step, arguments = json.loads(sys.argv[1])
+# The command, in a process that sends itself a signal once the checkpoint of a step is on the disk,
+# before it is said to be the latest, or some seconds later.
+SIGNALLED_WHILE_SAVING = """
+import json, os, signal, sys, threading
+step, number, wait, arguments = json.loads(sys.argv[1])
+# What a shell starts in the background is born deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tensorflow.python.checkpoint import checkpoint_management
 from tfrestore.train import main
 
 update = checkpoint_management.update_checkpoint_state_internal
 
-def killed_update(save_dir, model_checkpoint_path, **state):
+def signalled_update(save_dir, model_checkpoint_path, **state):
     if model_checkpoint_path.endswith(f"ckpt-{step}"):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if wait:
+            threading.Timer(wait, os.kill, (os.getpid(), number)).start()
+        else:
+            os.kill(os.getpid(), number)
     return update(save_dir, model_checkpoint_path, **state)
 
-checkpoint_management.update_checkpoint_state_internal = killed_update
+checkpoint_management.update_checkpoint_state_internal = signalled_update
 sys.exit(main(arguments))
 """
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tfrestore.train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def die_while_saving(step, *arguments):
-    """Runs the command until it kills itself."""
-    request = json.dumps([step, arguments])
-    process = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, request], check=False)
-    assert process.returncode == -signal.SIGKILL
-
-
-def interrupt(process, folder, step, number, wait=0.0):
-    """Sends a signal when a checkpoint of at least `step` is there."""
-    while process.poll() is None and latest(folder) < step:
-        time.sleep(0.01)
-    time.sleep(wait)
-    process.send_signal(number)
-    out, err = process.communicate()
-    return out, err
+def run_until_signal(step, number, *arguments, wait=0.0):
+    """Runs the command, which sends itself a signal; returns its exit status and its messages."""
+    request = json.dumps([step, number, wait, arguments])
+    command = [sys.executable, "-c", SIGNALLED_WHILE_SAVING, request]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return process.returncode, process.stderr
 
 
 def latest(folder):
@@ -110,10 +96,9 @@ def test_killed_at_random_while_saving_and_by_ctrl_c_a_run_ends_bit_for_bit_wher
     out, going_on = ["--out", str(folder)], ["--resume", "--out", str(folder)]
 
     # At any moment.
-    wait = random.uniform(0, 0.2)
-    process = start(*OPTIONS, *data, *out)
-    interrupt(process, folder, 2, signal.SIGKILL, wait)
-    assert process.returncode == -signal.SIGKILL, wait
+    wait = random.uniform(0.001, 0.1)
+    status, err = run_until_signal(2, signal.SIGKILL, *OPTIONS, *data, *out, wait=wait)
+    assert status == -signal.SIGKILL, err
     reached = latest(folder)
     assert 2 <= reached < 18
 
@@ -122,18 +107,18 @@ def test_killed_at_random_while_saving_and_by_ctrl_c_a_run_ends_bit_for_bit_wher
     (folder / "checkpoints" / f"{prefix.name}_temp").mkdir()
     for suffix in ("_temp/part-00000-of-00001.tempstate", ".data-00000-of-00001"):
         (folder / "checkpoints" / (prefix.name + suffix)).write_bytes(b"half of it")
-    die_while_saving(18, *going_on)
+    status, err = run_until_signal(18, signal.SIGKILL, *going_on)
+    assert status == -signal.SIGKILL, err
     assert (folder / "checkpoints" / "checkpoint").exists()
 
     # By Ctrl-C: one line that says how to go on.
-    process = start(*going_on)
-    _, err = interrupt(process, folder, 20, signal.SIGINT)
-    assert process.returncode == 130, err
+    status, err = run_until_signal(20, signal.SIGINT, *going_on)
+    assert status == 130, err
     last = err.splitlines()[-1]
     assert last.startswith("tfrestore train: interrupted at step ")
     step = int(last.split("from step ")[1].rstrip("."))
     assert f"tfrestore train --resume --out {folder} goes on from step {step}." in last
-    assert 18 <= step <= STEPS and "Traceback" not in err
+    assert 18 <= step <= 22 and "Traceback" not in err
 
     assert main(going_on) == 0
     assert history(folder) == history(uninterrupted)
