@@ -8,6 +8,8 @@ from tfrestore.models.sr_gan.residual import HoleFilling
 
 GAIN = (1 / 0.95) ** 0.5
 LEVEL = 0.25
+# 20 of 22.05 kHz.
+FILLED = (np.arange(32) <= 29)[:, None]
 
 
 def normal(*shape, seed=0):
@@ -24,14 +26,21 @@ def test_of_what_was_made_the_share_passes_that_its_power_has(own, made):
     spectrum, new = flat(own), flat(made)
     filled = HoleFilling()(spectrum, new / LEVEL)
     share = made**2 / (made**2 + 1000 * own**2)
-    np.testing.assert_allclose(filled, GAIN * spectrum + share * new, rtol=1e-5)
+    np.testing.assert_allclose(filled, GAIN * spectrum + share * new * FILLED, rtol=1e-5)
+
+
+def test_above_20_khz_nothing_is_made_in_the_presets_transform():
+    made = flat(1.0, bins=1024)
+    filled = np.asarray(HoleFilling()(np.zeros_like(made), made))[0, 0, :, 0]
+    hertz = np.arange(1024) * 44100 / 2048
+    np.testing.assert_array_equal(filled != 0, hertz <= 20000)
 
 
 def test_silence_is_filled_with_all_that_was_made():
     made = normal(2, 3, 32, 2)
     nothing = np.zeros_like(made)
-    np.testing.assert_allclose(HoleFilling()(nothing, made), LEVEL * made, rtol=1e-5)
-    np.testing.assert_allclose(HoleFilling(0.1)(nothing, made), 0.1 * made, rtol=1e-5)
+    np.testing.assert_allclose(HoleFilling()(nothing, made), LEVEL * made * FILLED, rtol=1e-5)
+    np.testing.assert_allclose(HoleFilling(0.1)(nothing, made), 0.1 * made * FILLED, rtol=1e-5)
 
 
 def test_music_stays_but_for_what_the_encoder_turned_it_down_by():
@@ -43,7 +52,8 @@ def test_what_lies_within_four_bins_of_a_partial_is_no_hole_and_the_fifth_bin_is
     spectrum, made = np.zeros((1, 1, 32, 2), "float32"), flat(1e-4)
     spectrum[:, :, 16] = 10
     filled = HoleFilling()(spectrum, made / LEVEL) - GAIN * spectrum
-    expected = np.where(np.abs(np.arange(32) - 16) <= 4, 0, made[0, 0, 0, 0])
+    hole = FILLED[:, 0] & (np.abs(np.arange(32) - 16) > 4)
+    expected = np.where(hole, made[0, 0, 0, 0], 0)
     np.testing.assert_allclose(filled[0, 0, :, 0], expected, atol=1e-5)
 
 
@@ -70,8 +80,8 @@ def test_a_generator_with_residual_has_no_further_weights_and_starts_near_the_mu
     # What it makes goes into the hole, and is one of many.
     spectrum[:, :, 32:] = 0
     restored, other = (np.asarray(generator(spectrum, z)) for z in (noise, -noise))
-    assert np.all(np.std(restored[:, :, 40:], axis=(0, 2, 3)) > 0)
-    assert np.std((restored - other)[:, :, 40:]) > 10 * np.std((restored - other)[:, :, :24])
+    assert np.all(np.std(restored[:, :, 40:58], axis=(0, 2, 3)) > 0)
+    assert np.std((restored - other)[:, :, 40:58]) > 10 * np.std((restored - other)[:, :, :24])
 
 
 def test_it_is_saved(tmp_path):

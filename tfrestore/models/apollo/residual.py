@@ -22,6 +22,7 @@ import numpy as np
 from keras import layers, ops
 
 from tfrestore.audio.lame_gain import LAME_GAIN
+from tfrestore.audio.treble import HIGHEST_MADE
 from tfrestore.models.apollo.weights import normalize, uniform
 
 # What is nearly right already bears smaller steps than other weights take.
@@ -38,9 +39,6 @@ _SMALLEST_SHARE = 1e-8
 
 # The part of the spectrum that lends its phases, in shares of it.
 _SOURCE = (0.068, 0.25)
-
-# Up to here something is made, as a share of the spectrum.
-_HIGHEST = 0.907
 
 # Power of a bin that has no phase: rounding of float32.
 _NO_PHASE = 1e-16
@@ -97,7 +95,7 @@ class SpectralResidual(layers.Layer):
         own = band_power(spectrum, self.bands, self.band_bins)
         level = self._per_bin(self._expected(own) * ops.exp(ops.minimum(level, 2.0)))
         level *= level**2 / (level**2 + power)
-        level *= (np.arange(self.bins) <= _HIGHEST * (self.bins - 1)).astype("float32")
+        level *= (np.arange(self.bins) <= HIGHEST_MADE * (self.bins - 1)).astype("float32")
         return tuple(
             gain * part + level * (phase + new)
             for part, phase, new in zip(spectrum, excitation(spectrum), made, strict=True)

@@ -9,9 +9,11 @@ where the MP3 had 15.6). With `residual=True` a generator makes what is missing 
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from tfrestore.audio.lame_gain import LAME_GAIN
+from tfrestore.audio.treble import HIGHEST_MADE
 
 # Bins next to each other, 194 Hz wide in the paper's transform: a few partials of most tones, so
 # that what lies between two partials is no hole.
@@ -40,7 +42,9 @@ class HoleFilling(layers.Layer):
     network says, a quarter, so that a fresh one is 24 dB below the music, and p and q are the
     powers of what was made and of what is there, means of nine bins around. So an encoder's empty
     bins get all of what was made, and music stays as it is where it is not at least 15 dB weaker.
-    Each frame is by itself; there are no weights. Batch and frames may be unknown.
+    Nothing is made above 20 kHz (of 22.05), where nothing is heard and most music has been cut off:
+    what a generator learns there, of the few recordings that have it, is too loud for most. Each
+    frame is by itself; there are no weights. Batch and frames may be unknown.
 
     Args:
         level: float. Of the signed square roots; its square is that of magnitudes. Defaults to
@@ -57,6 +61,8 @@ class HoleFilling(layers.Layer):
         made = self.level * ops.cast(made, "float32")
         own, new = (ops.square(_power_around(x)) for x in (spectrum, made))
         share = new / (new + _PROTECTION * own + _TINY)
+        bins = spectrum.shape[2]
+        share *= (np.arange(bins) <= HIGHEST_MADE * bins).astype("float32")[:, None]
         return spectrum / LAME_GAIN**0.5 + share * made
 
     def compute_output_shape(self, spectrum_shape, made_shape=None):
