@@ -94,8 +94,9 @@ class SpectralResidual(layers.Layer):
         power = real**2 + imaginary**2
         own = band_power(spectrum, self.bands, self.band_bins)
         level = self._per_bin(self._expected(own) * ops.exp(ops.minimum(level, 2.0)))
-        level *= level**2 / (level**2 + power)
-        level *= (np.arange(self.bins) <= HIGHEST_MADE * (self.bins - 1)).astype("float32")
+        level = level * (level**2 / (level**2 + power))
+        made_here = np.arange(self.bins) <= HIGHEST_MADE * (self.bins - 1)
+        level = ops.multiply(level, made_here.astype("float32"))
         return tuple(
             gain * part + level * (phase + new)
             for part, phase, new in zip(spectrum, excitation(spectrum), made, strict=True)

@@ -62,7 +62,8 @@ class HoleFilling(layers.Layer):
         own, new = (ops.square(_power_around(x)) for x in (spectrum, made))
         share = new / (new + _PROTECTION * own + _TINY)
         bins = spectrum.shape[2]
-        share *= (np.arange(bins) <= HIGHEST_MADE * bins).astype("float32")[:, None]
+        made_here = (np.arange(bins) <= HIGHEST_MADE * bins).astype("float32")
+        share = ops.multiply(share, made_here[:, None])
         return spectrum / LAME_GAIN**0.5 + share * made
 
     def compute_output_shape(self, spectrum_shape, made_shape=None):
