@@ -201,7 +201,8 @@ class ShortTimeFourierLayer(Float32Layer):
             waveform[:, piece : piece + frames, :width]
             for piece, _, width in self._windowed_pieces()
         ]
-        return ops.rfft(ops.concatenate(pieces, axis=-1) * self._window, fft_length=self.fft_length)
+        windowed = ops.multiply(ops.concatenate(pieces, axis=-1), self._window)
+        return ops.rfft(windowed, fft_length=self.fft_length)
 
     def synthesise(self, real, imaginary, samples=None, gain=None):
         """Transforms two parts of a spectrum (batch, frames, bins) back to (batch, samples).
@@ -214,7 +215,8 @@ class ShortTimeFourierLayer(Float32Layer):
         segments = ops.irfft((real, imaginary), fft_length=self.fft_length)
         waveform = 0.0
         for piece, start, width in self._windowed_pieces():
-            segment = segments[:, :, start : start + width] * self._window[start : start + width]
+            part = slice(start, start + width)
+            segment = ops.multiply(segments[:, :, part], self._window[part])
             after = self._pieces - 1 - piece
             waveform += ops.pad(segment, ((0, 0), (piece, after), (0, self.hop_length - width)))
         hops = frames + self._pieces - 1

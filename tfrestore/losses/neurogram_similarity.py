@@ -66,12 +66,12 @@ def similarities(reference, estimate):
         float32, the same shape.
     """
     reference, estimate = (_neighbours(levels) for levels in (reference, estimate))
-    means = [ops.sum(_CELL_WEIGHTS * cells, axis=3) for cells in (reference, estimate)]
+    means = [ops.sum(ops.multiply(cells, _CELL_WEIGHTS), axis=3) for cells in (reference, estimate)]
     ours, theirs = (
         cells - mean[..., None] for cells, mean in zip((reference, estimate), means, strict=True)
     )
     spread, other, common = (
-        ops.sum(_CELL_WEIGHTS * product, axis=3)
+        ops.sum(ops.multiply(product, _CELL_WEIGHTS), axis=3)
         for product in (ops.square(ours), ops.square(theirs), ours * theirs)
     )
     luminance = (2.0 * means[0] * means[1] + C1) / (

@@ -105,7 +105,7 @@ class SpectralResidual(layers.Layer):
     def _expected(self, own):
         """The norm that is expected of bands of such power, (batch, frames, bands)."""
         usual = _usual_power(self.bands)
-        return ops.sqrt(own + usual / (1.0 + own / (_NEXT_TO_NOTHING * usual)))
+        return ops.sqrt(own + ops.divide(usual, 1.0 + ops.divide(own, _NEXT_TO_NOTHING * usual)))
 
     def _per_bin(self, values):
         """(batch, frames, bands) to (batch, frames, bins)."""
@@ -172,9 +172,10 @@ class LevelFeatures(layers.Layer):
 
     def call(self, spectrum):
         """See the class."""
-        power = band_power(spectrum, self.bands, self.band_bins) / _usual_power(self.bands)
+        power = band_power(spectrum, self.bands, self.band_bins)
+        power = ops.divide(power, _usual_power(self.bands))
         level = 0.5 * ops.log(power + _SMALLEST_SHARE)
-        steps = ops.tanh(level[..., None] - np.array(self.STEPS, "float32"))
+        steps = ops.tanh(ops.subtract(level[..., None], np.array(self.STEPS, "float32")))
         return ops.einsum("btks,ksf->btkf", steps, self.kernel)
 
     def compute_output_spec(self, spectrum):
@@ -213,7 +214,7 @@ def whitened(spectrum, bands: int, band_bins: int):
     usual = 1.0 / np.sqrt(_usual_power(bands))
     bins = spectrum[0].shape[-1]
     per_bin = np.repeat(usual, [band_bins] * (bands - 1) + [bins - (bands - 1) * band_bins])
-    return tuple(part * per_bin for part in spectrum)
+    return tuple(ops.multiply(part, per_bin) for part in spectrum)
 
 
 def excitation(spectrum):

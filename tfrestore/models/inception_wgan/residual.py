@@ -89,7 +89,7 @@ class BandFilling(keras.layers.Layer):
         below = ops.pad(below, ((0, 0), (farthest, 0)))[:, :bins]
         quiet = ops.maximum(_FALL * below, QUIET)
         allowed = (np.arange(bins) >= LOWEST_SHARE * (bins - 1)).astype("float32")
-        return allowed * ops.square(quiet / (quiet + loudest))
+        return ops.multiply(allowed, ops.square(quiet / (quiet + loudest)))
 
     def compute_output_shape(self, waveform_shape, made_shape=None):
         """The shape of what `call` returns."""
