@@ -1,6 +1,7 @@
 """Two logical CPU devices for every test, so that replicas can be compared with one device."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -78,3 +79,11 @@ def stochastic_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "stochastic"
     SRGANRestorer(network, chunk_seconds=2.0).save_to_preset(folder)
     return folder
+
+
+@pytest.fixture
+def heard_interrupts():
+    """Ctrl-C is heard, also where whoever started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
