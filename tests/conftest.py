@@ -82,8 +82,12 @@ def stochastic_run(tmp_path_factory):
 
 
 @pytest.fixture
-def heard_interrupts():
-    """Ctrl-C is heard, also where whoever started the tests in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def heard_signals():
+    """Ctrl-C and its like are heard, also where the tests were started in the background."""
+    handlers = {"SIGINT": signal.default_int_handler}
+    handlers |= {"SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
+    numbers = {name: getattr(signal, name) for name in handlers if hasattr(signal, name)}
+    before = {number: signal.signal(number, handlers[name]) for name, number in numbers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

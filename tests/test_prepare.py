@@ -154,7 +154,7 @@ def is_complete(folder):
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
-    music, tmp_path, small_shards, monkeypatch, capsys, heard_interrupts
+    music, tmp_path, small_shards, monkeypatch, capsys, heard_signals
 ):
     out, encode = tmp_path / "pairs", preparation.encode_pair
     encoded = itertools.count()

@@ -1,5 +1,4 @@
 import errno
-import functools
 import os
 import shutil
 import signal
@@ -526,7 +525,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys, one_model):
     [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "terminated")],
 )
 def test_a_signal_half_way_ends_with_one_line_and_no_partial_file(
-    tmp_path, capsys, monkeypatch, request, one_model, name, said
+    tmp_path, capsys, monkeypatch, heard_signals, one_model, name, said
 ):
     number = getattr(signal, name, None)
     if number is None or os.name == "nt":
@@ -539,9 +538,7 @@ def test_a_signal_half_way_ends_with_one_line_and_no_partial_file(
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(AudioWriter, "_write", write_and_be_stopped)
-    # Whoever starts the tests in the background has them ignore some signals.
-    before = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-    request.addfinalizer(functools.partial(signal.signal, number, signal.signal(number, before)))
+    before = signal.getsignal(number)
     assert restore(tmp_path / "a.wav", "-o", tmp_path / "out", run=one_model) == 128 + number
     assert capsys.readouterr().err == f"tfrestore restore: {said}\n"
     assert every_file(tmp_path / "out") == []

@@ -419,7 +419,7 @@ def test_samples_beyond_full_scale_are_reported_when_clipped(tmp_path, caplog):
     Gain(1.0).restore_file(tmp_path / "in.wav", tmp_path / "kept.wav")
     assert not caplog.records
     Gain(1.0).restore_file(tmp_path / "in.wav", tmp_path / "out.flac")
-    assert f"out.flac: {beyond} samples" in caplog.text
+    assert f"out.flac: samples beyond full scale were clipped ({beyond});" in caplog.text
 
 
 def test_a_file_is_not_written_over_itself(tmp_path):

@@ -276,8 +276,8 @@ class RecordingRestorer:
                     writer.write(block)
         if writer.clipped_samples:
             logger.warning(
-                "%s: %d samples lie beyond full scale and were clipped; a WAV of the subtype float "
-                "keeps them.",
+                "%s: samples beyond full scale were clipped (%d); a WAV of the subtype float keeps "
+                "them.",
                 target,
                 writer.clipped_samples,
             )

@@ -209,7 +209,7 @@ def _report(writer, form: StreamFormat, silenced: int) -> None:
         logger.warning("%d samples were no finite numbers and taken for silence", silenced)
     if writer.clipped_samples:
         logger.warning(
-            "%d samples lie beyond full scale and were clipped; --subtype float keeps them",
+            "samples beyond full scale were clipped (%d); --subtype float keeps them",
             writer.clipped_samples,
         )
 
