@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
-from tfrestore.command_line import CommandParser, HelpFormatter, positive_integer, run_command
+from tfrestore.command_line import (
+    CommandParser,
+    HelpFormatter,
+    positive_integer,
+    positive_number,
+    run_command,
+)
 from tfrestore.errors import UsageError
 from tfrestore.restore import add_restore_arguments
 
@@ -55,7 +62,9 @@ def make_client_parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--requests", type=positive_integer, default=100, help="for each number of clients"
     )
-    benchmark.add_argument("--seconds", type=float, default=1.0, help="length of a segment")
+    benchmark.add_argument(
+        "--seconds", type=positive_number, default=1.0, help="length of a segment"
+    )
     return parser
 
 
@@ -66,17 +75,26 @@ def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
     address.add_argument("--rest", metavar="URL", help="the server's address for REST")
     server.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
     which = server.add_mutually_exclusive_group()
-    which.add_argument("--version", type=int, help="the version's number; by default the latest")
+    which.add_argument(
+        "--version", type=_version, help="the version's number; by default the latest"
+    )
     which.add_argument("--label", help="the version's label")
     server.add_argument(
-        "--timeout", type=float, default=120.0, help="seconds for a segment, all attempts together"
+        "--timeout",
+        type=positive_number,
+        default=120.0,
+        help="seconds for a segment, all attempts together",
     )
     secure = parser.add_argument_group("security")
     secure.add_argument("--tls", action="store_true", help="encrypt gRPC; --rest says https")
     secure.add_argument("--tls-ca", metavar="FILE", help="certificates to trust, PEM")
     secure.add_argument("--tls-certificate", metavar="FILE", help="this client's certificate, PEM")
     secure.add_argument("--tls-key", metavar="FILE", help="this client's key, PEM")
-    secure.add_argument("--token", help="goes with every request as authorization: Bearer TOKEN")
+    secure.add_argument(
+        "--token",
+        type=_header_value,
+        help="goes with every request as authorization: Bearer TOKEN",
+    )
     secure.add_argument(
         "--metadata",
         action="append",
@@ -89,9 +107,28 @@ def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _named_value(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
-    if not separator or not name.strip():
+    name = name.strip()
+    if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name.strip(), value
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.lower().endswith("-bin"):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no name of letters, digits, '-', '_' and '.'; one in -bin is not for text"
+        )
+    return name, _header_value(value)
+
+
+def _header_value(text: str) -> str:
+    """What both protocols carry: printable ASCII."""
+    if not (text.isascii() and text.isprintable()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of printable ASCII letters alone")
+    return text
+
+
+def _version(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**63 - 1")
+    return number
 
 
 def connect(options: argparse.Namespace):
@@ -110,8 +147,6 @@ def connect(options: argparse.Namespace):
     secure = options.tls or any(files.values())
     if bool(options.tls_certificate) != bool(options.tls_key):
         raise UsageError("--tls-certificate and --tls-key go together.")
-    if not 0 < options.timeout < float("inf"):
-        raise UsageError(f"--timeout {options.timeout:g}: give seconds, more than 0.")
     headers = dict(options.metadata)
     if options.token:
         headers["authorization"] = f"Bearer {options.token}"

@@ -15,7 +15,14 @@ import signal
 import socket
 import sys
 
-from tfrestore.command_line import CommandParser, HelpFormatter, available_cores, run_command
+from tfrestore.command_line import (
+    CommandParser,
+    HelpFormatter,
+    available_cores,
+    not_negative_integer,
+    positive_integer,
+    run_command,
+)
 from tfrestore.errors import InputError, UsageError
 
 EXAMPLES = """\
@@ -69,7 +76,7 @@ def make_server_parser() -> argparse.ArgumentParser:
     listening.add_argument("--rest_api_port", type=port, default=8501, help="for REST; 0: no REST")
     listening.add_argument(
         "--rest_api_timeout_in_ms",
-        type=int,
+        type=positive_integer,
         default=30000,
         help="after which a REST request is given up",
     )
@@ -86,30 +93,33 @@ def make_server_parser() -> argparse.ArgumentParser:
     running.add_argument("--batching_parameters_file", help="BatchingParameters")
     running.add_argument(
         "--tensorflow_session_parallelism",
-        type=int,
+        type=not_negative_integer,
         default=0,
         help="requests that run at the same time; 0: two for each core",
     )
     running.add_argument(
         "--tensorflow_inter_op_parallelism",
-        type=int,
+        type=not_negative_integer,
         default=0,
         help="operations that TensorFlow runs at the same time; 0: two for each core",
     )
     running.add_argument(
         "--tensorflow_intra_op_parallelism",
-        type=int,
+        type=not_negative_integer,
         default=0,
         help="threads of one operation; 0: one for each core, and with batching its share of the\n"
         "cores for each batch that may run at the same time",
     )
     bounds = parser.add_argument_group("bounds", "Not TensorFlow Serving's.")
     bounds.add_argument(
-        "--max_request_bytes", type=int, default=2**28, help="size at which a request is refused"
+        "--max_request_bytes",
+        type=positive_integer,
+        default=2**28,
+        help="size at which a request is refused",
     )
     bounds.add_argument(
         "--max_waiting_requests",
-        type=int,
+        type=not_negative_integer,
         default=256,
         help="requests that may wait",
     )

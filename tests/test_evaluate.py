@@ -60,6 +60,11 @@ def assert_alike(report, expected):
                     assert value == other[name]
 
 
+def spectrograms(folder):
+    """The pictures of recordings, byte by byte."""
+    return {path.name: path.read_bytes() for path in folder.glob("spectrograms-*.png")}
+
+
 def patches(path):
     """Magnitudes (patches, 128, 128) of a file, as the paper cuts them, by NumPy alone."""
     stereo, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -98,7 +103,7 @@ def test_a_table_holds_what_scikit_image_computes(identity_run, music_folder, tm
             assert float(row["gain"]) == pytest.approx(0, abs=1e-4)
     assert {row["genre"] for row in lines} == {"odd", "all"}
     assert {row["degradation"] for row in lines} == {f"gaps:{kind}"}
-    assert table["degradations"] == f"gaps:{kind}" and table["split"] == "test"
+    assert table["degradations"] == [f"gaps:{kind}"] and table["split"] == "test"
     assert list(lines[0])[:3] == ["models", "data", "split"] and lines[0]["seed"] == "5"
 
 
@@ -333,11 +338,12 @@ def test_a_report_lies_in_the_models_folder_unless_told_otherwise(
 
 
 def test_an_evaluation_that_was_terminated_goes_on_and_ends_as_if_it_had_not_been(pairs):
-    assert score_pairs(pairs, "--metrics", *CHOICES) == 0
-    expected = read_report(pairs / "report")
+    complete = ["--metrics", *CHOICES, "--pictures", 2]
+    assert score_pairs(pairs, *complete) == 0
+    expected, shown = read_report(pairs / "report"), spectrograms(pairs / "report")
     shutil.rmtree(pairs / "report")
     folders = [str(pairs / name) for name in ("originals", "bad", "ours")]
-    command = [sys.executable, "-m", "tfrestore.evaluate", "--pairs", *folders, "--pictures", "0"]
+    command = [sys.executable, "-m", "tfrestore.evaluate", "--pairs", *folders]
     command += ["--jobs", "2", "--out", str(pairs / "report")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     unfinished = pairs / "report" / ".unfinished.jsonl"
@@ -352,8 +358,9 @@ def test_an_evaluation_that_was_terminated_goes_on_and_ends_as_if_it_had_not_bee
         assert process.returncode == 128 + signal.SIGTERM
         assert errors == "tfrestore evaluate: terminated\n"
         assert [path.name for path in (pairs / "report").iterdir()] == [unfinished.name]
-    assert score_pairs(pairs, "--metrics", *CHOICES) == 0
+    assert score_pairs(pairs, *complete) == 0
     assert_alike(read_report(pairs / "report"), expected)
+    assert spectrograms(pairs / "report") == shown and len(shown) == 2
     assert not unfinished.exists()
 
 
@@ -387,7 +394,7 @@ def test_songs_are_scored_by_content_and_bit_rate_with_the_models_cost(
 
     assert evaluate(identity_run, *arguments, "--genre", "vocals") == 0
     _, table, scores = read_report(out)
-    assert {score["genre"] for score in scores} == {"vocals"} and table["genres"] == "vocals"
+    assert {score["genre"] for score in scores} == {"vocals"} and table["genres"] == ["vocals"]
     capsys.readouterr()
     assert evaluate(identity_run, *arguments, "--genre", "jazz") == 2
     assert "mixed content, single instrument, vocals" in capsys.readouterr().err

@@ -398,6 +398,9 @@ def test_versions_count_up_from_the_highest_and_never_replace(restorer, tmp_path
         with pytest.raises(UsageError, match=said):
             export_restorer(restorer, models, version)
     assert sorted(os.listdir(models)) == ["1", "3", "7", "8", "notes"]
+    with pytest.raises(UsageError, match="not positive"):
+        export_restorer(restorer, tmp_path / "other", 0)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

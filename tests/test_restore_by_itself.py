@@ -135,6 +135,22 @@ def test_from_python_too(tmp_path, filler):
     assert (tmp_path / "b.wav").exists()
 
 
+@pytest.mark.parametrize(
+    ("waveform", "sample_rate", "said"),
+    [
+        (np.zeros(100, np.int16), RATE, "floats with full scale 1"),
+        (np.full((1, 100), np.nan), RATE, "NaN or infinite"),
+        (np.zeros((2, 1, 100)), RATE, "must have the shape"),
+        (np.zeros((0, 100)), RATE, "must have the shape"),
+        (np.zeros(100), 0, "positive whole number of hertz, not 0"),
+        (np.zeros(100), "fast", "positive whole number of hertz, not fast"),
+    ],
+)
+def test_what_is_no_recording_is_refused_before_a_preset_is_chosen(waveform, sample_rate, said):
+    with pytest.raises((ValueError, UsageError), match=said):
+        tfrestore.restore(waveform, sample_rate)
+
+
 @settings(deadline=None, max_examples=20)
 @given(strength=st.floats(0, 1))
 def test_strength_mixes_in_proportion(strength):

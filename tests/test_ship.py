@@ -22,7 +22,7 @@ def trained(tmp_path_factory, random_run):
     import soundfile
 
     folder = tmp_path_factory.mktemp("trained")
-    run = shutil.copytree(random_run, folder / "run")
+    run = shutil.copytree(random_run, folder / "a run")
     network = json.loads((run / "config.json").read_text())["config"]
     config = {
         "preset": "unet_tiny",
@@ -51,7 +51,7 @@ def trained(tmp_path_factory, random_run):
     return folder
 
 
-def ship(trained, *arguments, run="run", evaluation="scores"):
+def ship(trained, *arguments, run="a run", evaluation="scores"):
     paths = [str(trained / run), "--evaluation", str(trained / evaluation)]
     return main(["ship", *paths, *STATEMENTS, *map(str, arguments)])
 
@@ -65,7 +65,7 @@ def shipped(trained):
 def test_a_shipped_preset_restores_as_the_run_does(trained, shipped):
     waveform = make_music(1.0, 16000, 1)[:, :12000]
     waveform[0, 5000:5400] = 0
-    exact, half = (Restorer.from_preset(folder) for folder in (trained / "run", shipped))
+    exact, half = (Restorer.from_preset(folder) for folder in (trained / "a run", shipped))
     difference = exact.restore(waveform, 16000) - half.restore(waveform, 16000)
     assert np.abs(difference).max() < 1e-3
     metadata = presets.read_metadata(shipped)
@@ -92,7 +92,7 @@ def test_its_metadata_and_card_say_how_it_was_made_and_no_path(trained, shipped)
     assert yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "audio-to-audio"
     for path in shipped.iterdir():
         assert str(trained).encode() not in path.read_bytes(), path
-    assert (shipped / "history.csv").read_text() == (trained / "run/history.csv").read_text()
+    assert (shipped / "history.csv").read_text() == (trained / "a run/history.csv").read_text()
 
 
 def test_the_card_of_its_export_says_the_same(shipped):
@@ -117,19 +117,19 @@ def test_its_configuration_can_be_trained(shipped):
 @pytest.mark.parametrize(
     ("run", "evaluation", "arguments", "said"),
     [
-        ("run", "music", [], "no evaluation of models"),
-        ("run", "nowhere", [], "no evaluation of models"),
+        ("a run", "music", [], "no evaluation of models"),
+        ("a run", "nowhere", [], "no evaluation of models"),
         ("scores", "scores", [], "holds no config.json"),
         ("other", "scores", [], "not of"),
-        ("run", "scores", ["--out", "out"], "exists already; --overwrite"),
-        ("run", "scores", ["--sources", "nowhere"], "--sources nowhere"),
+        ("a run", "scores", ["--out", "out"], "exists already; --overwrite"),
+        ("a run", "scores", ["--sources", "nowhere"], "--sources nowhere"),
         (
-            "run",
+            "a run",
             "scores",
             ["--name", "unet_tiny"],
             "network.filters is 4, but the preset",
         ),
-        ("run", "scores", ["--name", "apollo_tiny"], "of another family"),
+        ("a run", "scores", ["--name", "apollo_tiny"], "of another family"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(
@@ -137,7 +137,7 @@ def test_what_does_not_belong_together_is_refused(
 ):
     monkeypatch.chdir(trained)
     if run == "other":
-        shutil.copytree(trained / "run", trained / "other", dirs_exist_ok=True)
+        shutil.copytree(trained / "a run", trained / "other", dirs_exist_ok=True)
     given = ["--name", "fresh", "--out", "fresh", *arguments]
     if "unet_tiny" in given or "apollo_tiny" in given:
         given += ["--out", "fresh"]

@@ -179,6 +179,14 @@ def seed(text: str) -> int:
     return number
 
 
+def not_negative_integer(text: str) -> int:
+    """The type of options that count something of which there may be none."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return number
+
+
 def positive_integer(text: str) -> int:
     """The type of options that count something."""
     number = int(text)

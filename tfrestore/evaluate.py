@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tfrestore.command_line import (
     available_cores,
     make_parser,
+    not_negative_integer,
     positive_integer,
     positive_number,
     run_command,
@@ -33,6 +34,20 @@ EXAMPLES = """\
   tfrestore evaluate --model runs/a --data musdb:MUSDB18-HQ --seconds 10 \\
       --degradation mp3:24 mp3:32 mp3:48 mp3:64 mp3:96 mp3:128
   tfrestore evaluate --pairs originals/ mp3s/ ours=restored/ theirs=other/ --out comparison"""
+
+# Options that say what is done to music, with their spelling; None or False where not given.
+_OF_MODELS = {
+    "data": "--data",
+    "split": "--split",
+    "degradation": "--degradation",
+    "genres": "--genre",
+    "candidates": "--candidates",
+    "sample_rate": "--sample-rate",
+    "mono": "--mono",
+}
+
+# Versions by a stochastic model where no other number is asked for, as in Lattner & Nistal.
+_CANDIDATES = 20
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +118,9 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--candidates",
         type=positive_integer,
-        default=20,
         metavar="K",
         help="versions of each recording by a stochastic model, of which the best and the mean are "
-        "reported",
+        f"reported; by default {_CANDIDATES}",
     )
     parser.add_argument(
         "--sample-rate",
@@ -130,7 +144,7 @@ def make_evaluate_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pictures",
-        type=int,
+        type=not_negative_integer,
         default=2,
         metavar="N",
         help="recordings to draw spectrograms of",
@@ -174,9 +188,13 @@ def _prepare(options: argparse.Namespace) -> PairsEvaluation | ModelsEvaluation:
         raise UsageError(
             "give either --model, with --data, or --pairs; --help has an example of both."
         )
-    if options.pairs and options.genres:
-        raise UsageError("--genre goes with --data; --pairs scores all files of its folders.")
     if options.pairs:
+        for name, spelling in _OF_MODELS.items():
+            if getattr(options, name) not in (None, False):
+                raise UsageError(
+                    f"{spelling} goes with --model; --pairs scores files as they are, and all of "
+                    "its folders."
+                )
         from tfrestore.evaluation.pairs import PairsEvaluation
 
         return PairsEvaluation(options.pairs, choices, options.seconds)
@@ -191,7 +209,7 @@ def _prepare(options: argparse.Namespace) -> PairsEvaluation | ModelsEvaluation:
         options.degradation,
         choices,
         seed=options.seed,
-        candidates=options.candidates,
+        candidates=options.candidates or _CANDIDATES,
         seconds=options.seconds,
         mono=options.mono,
         sample_rate=options.sample_rate,
@@ -219,13 +237,13 @@ def _measure(
     failures = list(evaluation.failures)
     for failure in failures:
         logger.error("%s", failure.reason)
-    spectrograms = Spectrograms(options.pictures)
+    spectrograms = Spectrograms(options.pictures, unfinished.lacks)
     finished = False
     try:
         with progress_bars() as bars:
             bar = bars.add_task("scoring", total=evaluation.count, completed=len(found), note="")
             jobs = options.jobs or available_cores()
-            for outcome in evaluation.outcomes(jobs, unfinished.lacks, spectrograms.watch):
+            for outcome in evaluation.outcomes(jobs, spectrograms.wants, spectrograms.watch):
                 if isinstance(outcome, Failure):
                     logger.error("%s", outcome.reason)
                     failures.append(outcome)
@@ -245,6 +263,7 @@ def _report(
     measurements: list[Measurement],
     pictures: dict,
 ) -> None:
+    from tfrestore.evaluation.cells import heading_in_words
     from tfrestore.evaluation.efforts import make_costs
     from tfrestore.evaluation.layout import format_screen
     from tfrestore.evaluation.report import write_report
@@ -256,7 +275,8 @@ def _report(
     costs = make_costs(measurements, evaluation.parameters, systems)
     with _explained(folder):
         path = write_report(folder, evaluation.heading, measurements, tables, costs, pictures)
-    print(", ".join(f"{name}: {value}" for name, value in evaluation.heading.items()))
+    words = heading_in_words(evaluation.heading)
+    print(", ".join(f"{name}: {value}" for name, value in words.items()))
     print(format_screen(tables, costs))
     print(f"\nwritten to {path} and beside it")
 

@@ -44,15 +44,16 @@ def export_restorer(
         InputError: if the folder cannot be written.
     """
     repository = Path(repository)
+    if version is not None and version < 1:
+        raise UsageError(f"version {version} is not positive; leave it out to take the next one.")
     try:
         repository.mkdir(parents=True, exist_ok=True)
         versions = [int(path.name) for path in repository.iterdir() if path.name.isdecimal()]
         version = max(versions, default=0) + 1 if version is None else version
         target = repository / str(version)
-        if version < 1 or target.exists():
+        if target.exists():
             raise UsageError(
-                f"{target}: this version {'exists already' if version > 0 else 'is not positive'}; "
-                "leave out --version to take the next one."
+                f"{target}: this version exists already; leave out --version to take the next one."
             )
         # A hidden name is none that a watching server takes for a version.
         beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=repository))

@@ -20,6 +20,7 @@ import numpy as np
 
 from tfrestore.audio.framing import ChunkPlan, process_in_chunks
 from tfrestore.audio.reading import AudioInfo, AudioReader, mean_bit_rate
+from tfrestore.audio.resampling import checked_sample_rate
 from tfrestore.audio.spectral_edges import SpectralEdge, SpectralEdges
 
 #: How libsndfile calls the codings that lose something, and people.
@@ -124,7 +125,12 @@ def inspect_file(path: str | os.PathLike) -> Inspection:
 
 
 def inspect_waveform(waveform: np.ndarray, sample_rate: int) -> Inspection:
-    """Looks at a waveform, float32 `(samples,)` or `(channels, samples)`."""
+    """Looks at a waveform, float32 `(samples,)` or `(channels, samples)`.
+
+    Raises:
+        UsageError: if the sample rate is not a positive whole number.
+    """
+    sample_rate = checked_sample_rate(sample_rate)
     waveform = np.atleast_2d(np.asarray(waveform, np.float32))
     blocks = (
         waveform[:, start : start + sample_rate]

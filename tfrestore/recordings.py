@@ -176,23 +176,7 @@ class RecordingRestorer:
                 `strength` or `keep_below` is out of range.
             RestorationAborted: if `progress` returned `False`.
         """
-        waveform = np.asarray(waveform)
-        if not np.issubdtype(waveform.dtype, np.floating):
-            raise ValueError(
-                "Argument `waveform` must be of floats with full scale 1; divide integers by their "
-                f"full scale. Received: dtype {waveform.dtype}"
-            )
-        if (
-            waveform.ndim not in (1, 2)
-            or not 1 <= np.atleast_2d(waveform).shape[0] <= MOST_CHANNELS
-        ):
-            raise ValueError(
-                "Argument `waveform` must have the shape (samples,) or (channels, samples) with 1 "
-                f"to {MOST_CHANNELS} channels. Received: shape {waveform.shape}"
-            )
-        waveform = waveform.astype(np.float32)
-        if not np.isfinite(waveform).all():
-            raise ValueError("Argument `waveform` has samples that are NaN or infinite.")
+        waveform = checked_waveform(waveform)
         channels = np.atleast_2d(waveform)
         blocks = self.restore_blocks(
             [channels],
@@ -415,6 +399,36 @@ class RecordingRestorer:
         if noise is not None:
             arguments.append(np.tile(noise, (len(marked), 1)))
         return self.restore_window(*arguments) - waveform
+
+
+def checked_waveform(waveform) -> np.ndarray:
+    """A recording given as an array, as float32.
+
+    Args:
+        waveform: float array `(samples,)` or `(channels, samples)`.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ValueError: if it has another rank or dtype, more channels than `MOST_CHANNELS` or none, or
+            samples that are not finite.
+    """
+    waveform = np.asarray(waveform)
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise ValueError(
+            "Argument `waveform` must be of floats with full scale 1; divide integers by their "
+            f"full scale. Received: dtype {waveform.dtype}"
+        )
+    if waveform.ndim not in (1, 2) or not 1 <= len(np.atleast_2d(waveform)) <= MOST_CHANNELS:
+        raise ValueError(
+            "Argument `waveform` must have the shape (samples,) or (channels, samples) with 1 "
+            f"to {MOST_CHANNELS} channels. Received: shape {waveform.shape}"
+        )
+    waveform = waveform.astype(np.float32)
+    if not np.isfinite(waveform).all():
+        raise ValueError("Argument `waveform` has samples that are NaN or infinite.")
+    return waveform
 
 
 def _streamed_corrections(blocks, stream):

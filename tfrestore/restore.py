@@ -444,18 +444,22 @@ class _CallableModule(types.ModuleType):
 
         Returns:
             float32 array of the waveform's shape.
-        """
-        import numpy as np
 
+        Raises:
+            ValueError: if the waveform has another rank or dtype, or samples that are not finite.
+            UsageError: if there is no such preset, or as `Restorer.restore` does.
+        """
+        from tfrestore.recordings import checked_waveform
         from tfrestore.restorer import Restorer
 
         if preset is None:
             from tfrestore.preset_choice import choose_for_waveform
 
+            waveform = checked_waveform(waveform)
             choice = choose_for_waveform(waveform, sample_rate, bool(options.get("gaps")))
             logger.info("%s", choice.reason)
             if choice.preset is None:
-                return np.array(waveform, np.float32)
+                return waveform
             preset = choice.preset.name
             options.setdefault("keep_below", choice.keep_below)
         return Restorer.from_preset(preset).restore(waveform, sample_rate, **options)

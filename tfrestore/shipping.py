@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -107,7 +108,7 @@ def ship(
     with tempfile.TemporaryDirectory() as scratch:
         exact.save_to_preset(scratch, weights_dtype="float16")
         half = Restorer.from_preset(scratch)
-    degradations = [parse_degradation(each) for each in table["degradations"].split()]
+    degradations = [parse_degradation(each) for each in table["degradations"]]
     tracks = open_catalogue(data or table["data"]).require(table["split"])
     total = len(tracks) * sum(not each.is_spectral for each in degradations)
     own = None if table["seconds"] == "all" else table["seconds"]
@@ -163,8 +164,8 @@ def ship(
 def _read_table(folder: Path) -> dict:
     try:
         table = json.loads((folder / TABLE_FILE).read_text("utf-8"))
-        table["models"], table["rows"], table["data"], table["degradations"]  # noqa: B018
-    except (OSError, ValueError, KeyError, TypeError):
+        table["models"].items(), table["rows"], table["data"], table["degradations"]  # noqa: B018
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
             f"{folder}: no evaluation of models ({TABLE_FILE} is missing or of something else); "
             "give the folder that evaluate --model wrote with --out."
@@ -174,11 +175,11 @@ def _read_table(folder: Path) -> dict:
 
 def _system_of(run: Path, table: dict, folder: Path) -> str:
     """What a run is called in a table."""
-    for each in table["models"].split():
-        system, _, model = each.partition("=")
+    for system, model in table["models"].items():
         if Path(model).resolve() == run.resolve():
             return system
-    raise UsageError(f"{folder}: this evaluation is of {table['models']}, not of {run}.")
+    names = ", ".join(table["models"].values())
+    raise UsageError(f"{folder}: this evaluation is of {names}, not of {run}.")
 
 
 def _read_history(run: Path) -> list[dict]:
@@ -242,7 +243,8 @@ def _restores(improved: dict[str, float | None], mono: bool) -> dict:
 
 def _evaluation_command(table: dict, name: str) -> str:
     words = [f"tfrestore evaluate --model {name} --data VALIDATION_MUSIC"]
-    words.append(f"--split {table['split']} --degradation {table['degradations']}")
+    words.append(f"--split {table['split']} --degradation")
+    words.append(shlex.join(table["degradations"]))
     if table["channels"] == "mono":
         words.append("--mono")
     words.append(f"--sample-rate {table['sample_rate']}")

@@ -186,8 +186,8 @@ def make_oracle(
     options = dict(
         objective=objective,
         hyperparameters=hyperparameters,
-        # KerasTuner takes 0 for "any".
-        seed=seed + 1,
+        # KerasTuner takes 0 for "any", and its Gaussian process 32 bits.
+        seed=seed % (2**32 - 1) + 1,
         allow_new_entries=False,
         tune_new_entries=False,
     )

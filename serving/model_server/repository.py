@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from serving.model_server.statuses import Code, StatusError, invalid
 
@@ -60,6 +61,13 @@ class Model:
     def available(self) -> list[int]:
         """The versions that are served, ascending."""
         return sorted(n for n, each in self.versions.items() if each.state == State.AVAILABLE)
+
+
+class Found(NamedTuple):
+    """A version on the disk: its folder, and what changes when its content does."""
+
+    folder: Path
+    stamp: tuple
 
 
 class Repository:
@@ -142,7 +150,7 @@ class Repository:
             if wanted and len(ready) == len(wanted):
                 self._retire(name, model, ready)
 
-    def _wanted(self, name: str, model: Model, found: dict[int, tuple]) -> list[int]:
+    def _wanted(self, name: str, model: Model, found: dict[int, Found]) -> list[int]:
         """The versions to serve; none where what is there now shall be served on."""
         policy = model.config.model_version_policy
         if policy.HasField("specific"):
@@ -157,7 +165,7 @@ class Repository:
             if model.available():
                 complaint += f"; version {model.available()[-1]} is served on from memory"
         for number in model.available():
-            if wanted and number in found and found[number] != model.versions[number].stamp:
+            if wanted and number in found and found[number].stamp != model.versions[number].stamp:
                 complaint = (
                     f"version {number} of {name} has changed on the disk; what was loaded is "
                     "served on, a new version's number would replace it"
@@ -167,19 +175,18 @@ class Repository:
         model.complaint = complaint
         return wanted
 
-    async def _bring(self, name: str, number: int, model: Model, stamp: tuple) -> None:
+    async def _bring(self, name: str, number: int, model: Model, found: Found) -> None:
         """Loads a version that is not there yet; one that failed, when its folder has changed."""
         version = model.versions.get(number)
         if version and (
-            version.state == State.AVAILABLE or (version.error and version.stamp == stamp)
+            version.state == State.AVAILABLE or (version.error and version.stamp == found.stamp)
         ):
             return
-        version = model.versions[number] = Version(State.LOADING, stamp)
-        folder = Path(model.config.base_path) / str(number)
+        version = model.versions[number] = Version(State.LOADING, found.stamp)
         try:
             loop = asyncio.get_running_loop()
             version.servable = await loop.run_in_executor(
-                self._loader, self._load, name, number, folder
+                self._loader, self._load, name, number, found.folder
             )
         except Exception as error:  # Whatever is in the folder is somebody's mistake.
             version.state, version.error = State.END, str(error).strip() or type(error).__name__
@@ -188,7 +195,7 @@ class Repository:
                 "version %d of %s cannot be loaded from %s: %s%s",
                 number,
                 name,
-                folder,
+                found.folder,
                 version.error.partition("\n")[0],
                 f"; version {instead[-1]} is served on" if instead else "",
             )
@@ -275,20 +282,21 @@ def _not_found(what: str) -> StatusError:
     return StatusError(Code.NOT_FOUND, f"Servable not found for request: {what}")
 
 
-def _find_versions(base_path: str) -> dict[int, tuple]:
-    """The versions in a folder, each with what changes when its model does."""
+def _find_versions(base_path: str) -> dict[int, Found]:
+    """The versions in a folder."""
     versions = {}
     try:
-        folders = list(os.scandir(base_path))
+        folders = sorted(os.scandir(base_path), key=lambda folder: folder.name)
     except OSError:
         return {}
     for folder in folders:
-        # TensorFlow Serving takes decimal names, and of several with one value the first it sees.
+        # As TensorFlow Serving does: decimal names, zeros in front or not, and of several with one
+        # value one only.
         if folder.name.isascii() and folder.name.isdecimal() and folder.is_dir():
             try:
                 status = os.stat(os.path.join(folder.path, "saved_model.pb"))
                 stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             except OSError:
                 stamp = ()
-            versions[int(folder.name)] = stamp
+            versions.setdefault(int(folder.name), Found(Path(folder.path), stamp))
     return versions

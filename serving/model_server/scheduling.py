@@ -129,13 +129,15 @@ class BatchingScheduler:
             for name, value in sorted(inputs.items())
         )
         kind = (servable, signature, form, tuple(outputs))
-        queue = self._queues.setdefault(kind, deque())
+        queue = self._queues.get(kind) or deque()
         sizes = self._divide(rows, queue)
         if len(queue) + len(sizes) - (sizes[0] <= self._room(queue)) > self._max_batches:
             raise StatusError(
                 Code.UNAVAILABLE,
                 "The batch scheduling queue to which this task was submitted is full",
             )
+        # Only now, so that there is no queue without a batch.
+        self._queues[kind] = queue
         tasks, first = [], 0
         for size in sizes:
             part = {name: value[first : first + size] for name, value in inputs.items()}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
@@ -266,8 +267,12 @@ class RestTransport:
     def __init__(self, url: str, model: ServedModel):
         import urllib3
 
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise UsageError(f"--rest {url}: give an address such as http://localhost:8501.")
         certificates = model.certificates or {}
         for file in certificates.values():
@@ -324,23 +329,26 @@ class RestTransport:
             for name, value in inputs.items()
         }
         document = {"signature_name": signature, "inputs": values}
-        outputs = self._call("POST", ":predict", seconds, document)["outputs"]
-        if not isinstance(outputs, dict):
-            # A single output comes without its name.
-            outputs = {"": outputs}
-        return {name: _array_of_json(value) for name, value in outputs.items()}
+        answer = self._call("POST", ":predict", seconds, document)
+        with self._understood():
+            outputs = answer["outputs"]
+            if not isinstance(outputs, dict):
+                # A single output comes without its name.
+                outputs = {"": outputs}
+            return {name: _array_of_json(value) for name, value in outputs.items()}
 
     def status(self, seconds: float) -> list[VersionState]:
         """See `Transport`."""
-        return [
-            VersionState(int(each["version"]), each["state"], each["status"]["error_message"])
-            for each in self._call("GET", "", seconds)["model_version_status"]
-        ]
+        answer = self._call("GET", "", seconds)
+        with self._understood():
+            return [
+                VersionState(int(each["version"]), each["state"], each["status"]["error_message"])
+                for each in answer["model_version_status"]
+            ]
 
     def signatures(self, seconds: float) -> dict[str, dict]:
         """See `Transport`."""
-        document = self._call("GET", "/metadata", seconds)
-        signatures = document["metadata"]["signature_def"]["signature_def"]
+        answer = self._call("GET", "/metadata", seconds)
 
         def form(tensors):
             return {
@@ -348,11 +356,25 @@ class RestTransport:
                 for name, each in sorted(tensors.items())
             }
 
-        return {
-            name: {"inputs": form(each["inputs"]), "outputs": form(each["outputs"])}
-            for name, each in sorted(signatures.items())
-            if not name.startswith("__")
-        }
+        with self._understood():
+            signatures = answer["metadata"]["signature_def"]["signature_def"]
+            return {
+                name: {"inputs": form(each["inputs"]), "outputs": form(each["outputs"])}
+                for name, each in sorted(signatures.items())
+                if not name.startswith("__")
+            }
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Says so where an answer is JSON, but none of a model server."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise RemoteError(
+                f"{self._address}: the answer is none of TensorFlow Serving's REST API; name the "
+                "address of the server itself.",
+                "UNKNOWN",
+            ) from None
 
     def close(self) -> None:
         """See `Transport`."""

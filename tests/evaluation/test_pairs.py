@@ -104,10 +104,13 @@ def test_every_version_is_measured_and_a_broken_file_named(folders):
     (folders / "bad" / "rock").mkdir()
     (folders / "bad" / "rock" / "one.mp3").write_bytes(b"this is no music" * 100)
     evaluation = PairsEvaluation([str(folders / f) for f in ("originals", "bad")], ["snr"], None)
-    outcomes = list(evaluation.outcomes(1, lambda subject: True, Spectrograms(0).watch))
+
+    def outcomes_of(lacks):
+        return list(evaluation.outcomes(1, lacks, Spectrograms(0, lacks).watch))
+
+    outcomes = outcomes_of(lambda subject: True)
     failed, measured = sorted(outcomes, key=lambda each: each.subject.track)
     assert isinstance(failed, Failure) and "one.mp3" in failed.reason
     assert measured.scores["snr"].summary == pytest.approx(20 * np.log10(2), abs=0.01)
     # What was measured before is not measured again.
-    wanted = [measured.subject, failed.subject]
-    assert not list(evaluation.outcomes(1, lambda s: s not in wanted, Spectrograms(0).watch))
+    assert not outcomes_of(lambda subject: subject not in (measured.subject, failed.subject))

@@ -131,6 +131,14 @@ def test_a_shipped_preset_has_weights_and_its_training_begins_without(
     np.testing.assert_array_equal(*restored)
 
 
+def test_a_run_beside_a_yaml_file_of_its_name_is_found(tmp_path, random_run):
+    run = shutil.copytree(random_run, tmp_path / "run")
+    (tmp_path / "run.yaml").write_text("recipe: {}")
+    for name in (run, str(run)):
+        found = presets.find_preset(name)
+        assert not found.built_in and found.folder == run
+
+
 def test_an_architecture_without_weights_says_so_in_a_line():
     with pytest.raises(UsageError, match="'unet' is an architecture without trained weights") as e:
         Restorer.from_preset("unet")

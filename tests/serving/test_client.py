@@ -1,6 +1,7 @@
 """The client against the local server: what it gives, and what happens when something does not."""
 
 import base64
+import contextlib
 import http.server
 import io
 import json
@@ -179,7 +180,15 @@ def test_nobody_at_the_address_is_one_line_when_the_time_is_over(option, capsys)
     [
         (["--model=x"], "one of the arguments --grpc --rest is required"),
         (["--model=x", "--rest=localhost:8501"], "give an address such as http://localhost:8501"),
-        (["--model=x", "--grpc=a:1", "--timeout=0"], "--timeout 0"),
+        (["--model=x", "--rest=http://[::1"], "give an address such as http://localhost:8501"),
+        (["--model=x", "--rest=http://a:99999"], "give an address such as http://localhost:8501"),
+        (["--model=x", "--grpc=a:1", "--timeout=0"], "--timeout: 0 is not more than 0"),
+        (["--model=x", "--grpc=a:1", "--timeout=nan"], "--timeout: nan is not more than 0"),
+        (["--model=x", "--grpc=a:1", f"--version={2**63}"], "not between 0 and 2**63 - 1"),
+        (["--model=x", "--rest=http://a", "--token=abc\n"], "not of printable ASCII letters"),
+        (["--model=x", "--grpc=a:1", "--token=żó"], "not of printable ASCII letters"),
+        (["--model=x", "--grpc=a:1", "--metadata=a b=c"], "no name of letters"),
+        (["--model=x", "--grpc=a:1", "--metadata=x-bin=c"], "one in -bin is not for text"),
         (["--model=x", "--grpc=a:1", "--tls-key=k"], "go together"),
         (["--model=x", "--grpc=a:1", "--tls-ca=missing"], "missing: cannot be read"),
         (["--model=x", "--rest=https://a", "--tls-ca=missing"], "missing: cannot be read"),
@@ -346,33 +355,51 @@ STATUS = get_model_status_pb2.GetModelStatusResponse()
 STATUS.model_version_status.add(version=3, state=30)
 
 
-def test_tokens_and_metadata_go_with_every_rest_request(capsys):
-    seen = []
+@contextlib.contextmanager
+def one_answer(document):
+    """A web server that answers one request with JSON; gives its option and what it was sent."""
+    seen, body = [], json.dumps(document).encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             seen.append(self.headers)
-            body = json.dumps(
-                {
-                    "model_version_status": [
-                        {"version": "3", "state": "AVAILABLE", "status": {"error_message": ""}}
-                    ]
-                }
-            ).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET
 
         def log_message(self, *_):
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as listening:
         threading.Thread(target=listening.handle_request).start()
-        where = f"--rest=http://127.0.0.1:{listening.server_port}"
+        yield f"--rest=http://127.0.0.1:{listening.server_port}", seen
+
+
+def test_tokens_and_metadata_go_with_every_rest_request(capsys):
+    version = {"version": "3", "state": "AVAILABLE", "status": {"error_message": ""}}
+    with one_answer({"model_version_status": [version]}) as (where, seen):
         assert main(["status", where, "--model=m", "--token=secret", "--metadata=x-team=a=b"]) == 0
     assert capsys.readouterr().out == "version 3: AVAILABLE\n"
     assert (seen[0]["authorization"], seen[0]["x-team"]) == ("Bearer secret", "a=b")
+
+
+@pytest.mark.parametrize("command", ["status", "metadata"])
+@pytest.mark.parametrize("document", [{"hello": 1}, {"model_version_status": 1, "metadata": [2]}])
+def test_json_of_another_service_is_one_line(command, document, capsys):
+    with one_answer(document) as (where, _):
+        assert main([command, where, "--model=m", "--timeout=5"]) == 1
+    captured = capsys.readouterr().err
+    assert "none of TensorFlow Serving's REST API" in captured and captured.count("\n") == 1
+
+
+def test_outputs_of_another_service_are_a_remote_error():
+    with one_answer({"predictions": [1]}) as (where, _):
+        transport = RestTransport(where.removeprefix("--rest="), ServedModel("m"))
+        with pytest.raises(RemoteError, match="none of TensorFlow Serving's REST API"):
+            transport.predict("s", {"x": np.ones(1, np.float32)}, 5)
 
 
 def test_grpc_is_encrypted_with_the_certificates_given_and_carries_the_token(capsys):

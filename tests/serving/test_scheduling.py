@@ -202,3 +202,14 @@ def test_a_part_that_fails_is_the_requests_failure_and_too_many_parts_are_refuse
     np.testing.assert_array_equal(good["y"], 2 * values)
     assert bad.code in (Code.INVALID_ARGUMENT, Code.UNAVAILABLE)
     assert refused.code == Code.UNAVAILABLE
+
+
+def test_after_a_request_of_too_many_parts_the_others_are_answered():
+    scheduler = batching(max_batch_size=12, max_execution_batch_size=1, max_enqueued_batches=2)
+
+    async def run():
+        with pytest.raises(StatusError, match="full"):
+            await scheduler.run(Recorder(), "s", {"x": np.ones((12, 1))}, ["y"])
+        return await scheduler.run(Recorder(), "s", {"x": np.ones((1, 2))}, ["y"])
+
+    np.testing.assert_array_equal(asyncio.run(run())["y"], [[2, 2]])

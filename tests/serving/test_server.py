@@ -270,13 +270,14 @@ def test_versions_change_without_a_request_being_dropped_and_garbage_changes_not
         thread.start()
     try:
         beside = save_toy(repository / ".partial", 10.0)
-        os.replace(beside, repository / "2")
+        # TensorFlow Serving takes zeros in front, too.
+        os.replace(beside, repository / "0002")
         server.wait_for("version 1 of toy is no longer served")
         (repository / "3").mkdir()
         (repository / "3/saved_model.pb").write_bytes(b"no model")
         server.wait_for("version 3 of toy cannot be loaded")
         # The folder of what is served is replaced, and then all of them are gone.
-        (repository / "2/saved_model.pb").write_bytes(b"no model either")
+        (repository / "0002/saved_model.pb").write_bytes(b"no model either")
         shutil.rmtree(repository / "3")
         server.wait_for("version 2 of toy has changed on the disk")
         shutil.rmtree(repository)

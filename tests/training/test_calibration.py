@@ -76,4 +76,7 @@ def test_after_calibration_a_network_normalises_its_batches_in_inference_too():
 
 def test_a_network_without_batch_normalisation_is_left_alone():
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    before = network.get_weights()
     BatchNormalizationCalibration(network, tf.distribute.get_strategy())([np.ones((1, 4))])
+    for weight, was in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, was)

@@ -58,6 +58,15 @@ def made_oracle(name, hypermodel, most=TRIALS_MADE):
     return oracle
 
 
+@pytest.mark.parametrize("seed", [0, 2**32 - 2, 2**32 - 1, 2**64 - 1])
+def test_every_seed_that_the_command_takes_is_one_for_every_oracle(hypermodel, seed):
+    hp = keras_tuner.HyperParameters()
+    hypermodel.declare_hyperparameters(hp)
+    for name in ("hyperband", "bayesian", "random"):
+        oracle = make_oracle(name, keras_tuner.Objective("val_psnr", "max"), hp, 3, seed)
+        assert 0 < oracle.seed < 2**32
+
+
 def search(name, folder, hypermodel, most=TRIALS_MADE):
     oracle = made_oracle(name, hypermodel, most)
     oracle.open(folder, TRIALS)

@@ -33,6 +33,20 @@ def resampled_length(samples: int, sample_rate: int, target_sample_rate: int) ->
     return -(-samples * target_sample_rate // sample_rate)
 
 
+def checked_sample_rate(sample_rate) -> int:
+    """A sample rate in hertz as an int.
+
+    Raises:
+        UsageError: It is not a positive whole number.
+    """
+    try:
+        if sample_rate >= 1 and int(sample_rate) == sample_rate:
+            return int(sample_rate)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UsageError(f"A sample rate is a positive whole number of hertz, not {sample_rate}.")
+
+
 class StreamResampler:
     """Resamples a stream block by block, as `resample` does the whole.
 
@@ -50,11 +64,8 @@ class StreamResampler:
     """
 
     def __init__(self, sample_rate: int, target_sample_rate: int, channels: int) -> None:
-        for rate in (sample_rate, target_sample_rate):
-            if int(rate) != rate or rate < 1:
-                raise UsageError(f"A sample rate is a positive whole number of hertz, not {rate}.")
-        self.sample_rate = int(sample_rate)
-        self.target_sample_rate = int(target_sample_rate)
+        self.sample_rate = checked_sample_rate(sample_rate)
+        self.target_sample_rate = checked_sample_rate(target_sample_rate)
         self.channels = channels
         self._samples_in = 0
         self._samples_out = 0

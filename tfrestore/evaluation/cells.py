@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tfrestore.evaluation.rulers import PEAQ_VARIABLES, RULERS
 from tfrestore.evaluation.tables import Row
@@ -25,6 +25,17 @@ def aligned(table: list[list[str]]) -> str:
         ).rstrip()
         for line in table
     )
+
+
+def heading_in_words(heading: Mapping[str, object]) -> dict[str, str]:
+    """A report's heading as text: names with what they stand for, and lists, in one line each."""
+
+    def words(value) -> str:
+        if isinstance(value, Mapping):
+            return " ".join(f"{name}={each}" for name, each in value.items())
+        return " ".join(value) if isinstance(value, list) else str(value)
+
+    return {name: words(value) for name, value in heading.items()}
 
 
 def column_of(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfrestore.evaluation.cells import (
     aligned,
@@ -46,14 +46,14 @@ def format_screen(tables: Tables, costs: Sequence[Cost] = ()) -> str:
 
 
 def format_markdown(
-    heading: dict[str, object],
+    heading: Mapping[str, str],
     tables: Tables,
     costs: Sequence[Cost] = (),
     pictures: Iterable[str] = (),
 ) -> str:
     """The whole report in Markdown: overviews, then for each degradation means, gains and more."""
     lines, rows, comparisons = ["# Evaluation", ""], tables.rows, tables.comparisons
-    lines += markdown_table(["", ""], [[name, str(value)] for name, value in heading.items()])
+    lines += markdown_table(["", ""], [list(line) for line in heading.items()])
     lines += [
         "",
         "Mean ± sample standard deviation; ↑ higher is better, ↓ lower is better. Gains are how",

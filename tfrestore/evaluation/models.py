@@ -87,17 +87,17 @@ class ModelsEvaluation:
             preset.folder / METADATA_FILE for preset in presets.values() if preset.folder
         ]
         self.heading = {
-            "models": " ".join(f"{name}={folder}" for name, folder in folders.items()),
+            "models": dict(folders),
             "data": data,
             "split": split,
-            "degradations": " ".join(each.name for each in self.degradations),
+            "degradations": [each.name for each in self.degradations],
             "seed": seed,
             "sample_rate": self.restorations.rate,
             "channels": "mono" if mono else "as they are",
             "seconds": "all" if seconds is None else seconds,
         }
         if genres:
-            self.heading["genres"] = ", ".join(genres)
+            self.heading["genres"] = list(genres)
         if any(each.is_stochastic for each in self.restorations.restorers.values()):
             self.heading["candidates"] = candidates
         names = "+".join(re.sub(r"[^\w.=-]+", "-", each.name) for each in self.degradations)

@@ -87,7 +87,7 @@ class PairsEvaluation:
         self.seconds = seconds
         self.heading = {
             "originals": folders[0],
-            "systems": " ".join(f"{name}={folder}" for name, folder in self.systems.items()),
+            "systems": {name: str(folder) for name, folder in self.systems.items()},
             "seconds": "all" if seconds is None else seconds,
         }
 

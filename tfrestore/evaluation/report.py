@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrestore.evaluation.cells import heading_in_words
 from tfrestore.evaluation.efforts import Cost
 from tfrestore.evaluation.figures import bit_rate_picture, profile_picture, violin_picture
 from tfrestore.evaluation.layout import format_markdown
@@ -56,12 +57,13 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "scores.csv", _csv([_line(each) for each in measurements]))
+    words = heading_in_words(heading)
     records = [asdict(row) for row in tables.every_row]
     names = [field.name for field in fields(Row)]
-    write_text(folder / "table.csv", _csv([{**heading, **each} for each in records], names))
+    write_text(folder / "table.csv", _csv([{**words, **each} for each in records], names))
     tests = [asdict(each) for each in tables.comparisons]
     names = [field.name for field in fields(Comparison)]
-    write_text(folder / "comparisons.csv", _csv([{**heading, **each} for each in tests], names))
+    write_text(folder / "comparisons.csv", _csv([{**words, **each} for each in tests], names))
     everything = {
         **heading,
         "rows": _finite(records),
@@ -82,7 +84,7 @@ def write_report(
     for name, picture in pictures.items():
         write_picture(folder / name, picture)
     path = folder / "report.md"
-    write_text(path, format_markdown(dict(heading), tables, costs, pictures))
+    write_text(path, format_markdown(words, tables, costs, pictures))
     return path
 
 

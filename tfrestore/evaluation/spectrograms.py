@@ -1,13 +1,13 @@
-"""Spectrogram pictures of the first recordings that are evaluated."""
+"""Spectrogram pictures of the first recordings of an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from tfrestore.errors import InputError
-from tfrestore.evaluation.measurement import bring_together
+from tfrestore.evaluation.measurement import Subject, bring_together
 from tfrestore.evaluation.workers import Failure, Task
 from tfrestore.pictures import spectrogram_picture
 
@@ -20,23 +20,34 @@ class Spectrograms:
 
     A recording is drawn when the next one comes, while worker processes measure.
 
+    Where an interrupted evaluation goes on, those are made again that were measured before, so that
+    the pictures are the same.
+
     Args:
         count: How many recordings are drawn.
+        lacks: Whether something has still to be measured.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, lacks: Callable[[Subject], bool]):
         self.count = count
+        self._lacks = lacks
         self._pictures: dict[str, np.ndarray] = {}
         self._title = ""
         self._sample_rate = 0
         self._waveforms: dict[str, np.ndarray] = {}
 
+    def wants(self, subject: Subject) -> bool:
+        """Whether something has to be made: to be measured, or to be drawn."""
+        drawn = len(self._pictures) + bool(self._waveforms and _title(subject) != self._title)
+        return self._lacks(subject) or (subject.sample == 1 and drawn < self.count)
+
     def watch(self, tasks: Iterable[Task | Failure]) -> Iterator[Task | Failure]:
-        """The tasks, as they come."""
+        """Those of the tasks that are to be measured, as they come."""
         for task in tasks:
             if not isinstance(task, Failure):
                 self._keep(task)
-            yield task
+            if isinstance(task, Failure) or self._lacks(task.subject):
+                yield task
         self._draw()
 
     def pictures(self) -> dict[str, np.ndarray]:
@@ -45,8 +56,7 @@ class Spectrograms:
 
     def _keep(self, task: Task) -> None:
         subject = task.subject
-        # A file name that is not valid text cannot be drawn.
-        title = f"{subject.track}, {subject.degradation}".encode(errors="replace").decode()
+        title = _title(subject)
         if title != self._title:
             self._draw()
             self._title = title
@@ -68,6 +78,11 @@ class Spectrograms:
             titled = {f"{self._title}: {name}": each for name, each in self._waveforms.items()}
             self._pictures[self._title] = spectrogram_picture(titled, self._sample_rate)
             self._waveforms = {}
+
+
+def _title(subject: Subject) -> str:
+    # A file name that is not valid text cannot be drawn.
+    return f"{subject.track}, {subject.degradation}".encode(errors="replace").decode()
 
 
 def _middle(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -150,9 +150,9 @@ def find_preset(preset: str | os.PathLike) -> Preset:
         return _read_folder(name, hub.fetch(name))
     for family in family_names():
         room = Path(str(resources.files(f"tfrestore.models.{family}"))) / "presets"
-        file = room / f"{name}.yaml"
-        if file.is_file():
-            config = read_yaml(file)
+        # A name and no path: a run may lie beside a YAML file of its own name.
+        if name in preset_names(family):
+            config = read_yaml(room / f"{name}.yaml")
             description = config.pop("description")
             if not (room / name / NETWORK_FILE).is_file():
                 return Preset(name, family, config, description, built_in=True)
