@@ -95,7 +95,7 @@ def read_configuration(path: str | os.PathLike, message_class: type):
         return text_format.Parse(text, message_class())
     except text_format.ParseError as error:
         raise UsageError(
-            f"{path}: not the text of a {message_class.DESCRIPTOR.name}: {error}."
+            f"{path}: not the text of a {message_class.DESCRIPTOR.name}: {str(error).rstrip('.')}."
         ) from None
 
 

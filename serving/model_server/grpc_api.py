@@ -46,6 +46,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         except StatusError as error:
             await _abort(context, error)
 
+    async def _not_implemented(self, request, context):
+        await context.abort(
+            grpc.StatusCode.UNIMPLEMENTED,
+            "This server implements Predict and GetModelMetadata of the PredictionService only",
+        )
+
+    Classify = Regress = MultiInference = _not_implemented
+
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""

@@ -153,9 +153,16 @@ class HttpApi:
     async def _predict(self, spec: ModelSpec, body: bytes) -> bytes:
         began, status = time.perf_counter(), Code.OK
         try:
-            servable = self._predictor.repository.find(*spec)
+            servable = None
+
+            def find_inputs(signature: str):
+                # What is wrong with the body itself is told first.
+                nonlocal servable
+                servable = self._predictor.repository.find(*spec)
+                return servable.inputs(signature)
+
             request = await _in_thread_if(
-                len(body) > _LONG_BODY, read_predict_body, body, servable.inputs
+                len(body) > _LONG_BODY, read_predict_body, body, find_inputs
             )
             # The version that the body was read for, whatever is the latest by now.
             _, _, outputs = await self._predictor.predict(

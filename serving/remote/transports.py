@@ -300,6 +300,12 @@ class RestTransport:
             answer = self._pool.request(
                 method, self._url + path, body=body, headers=self._headers, timeout=seconds
             )
+        except (
+            # Refused; urllib3 counts it among what took too long.
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+        ) as error:
+            raise _remote_error(self._address, "UNAVAILABLE", str(error)) from None
         except urllib3.exceptions.TimeoutError:
             raise RemoteError(
                 f"{self._address}: no answer within {seconds:.0f} s", "DEADLINE_EXCEEDED"
