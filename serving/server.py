@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 from tfrestore.command_line import (
     CommandParser,
@@ -27,7 +29,7 @@ from tfrestore.errors import InputError, UsageError
 
 EXAMPLES = """\
   python -m serving.server --model_name=inpainter --model_base_path=models/inpainter
-  python -m serving.server --model_config_file=serving/models.config --enable_batching \\
+  python -m serving.server --model_config_file=models.config --enable_batching \\
       --batching_parameters_file=serving/batching_parameters.txt
   curl http://localhost:8501/v1/models/inpainter"""
 
@@ -64,6 +66,12 @@ def make_server_parser() -> argparse.ArgumentParser:
     models.add_argument("--model_name", default="default", help="the model's name in requests")
     models.add_argument("--model_base_path", help="the model's folder, which holds its versions")
     models.add_argument("--model_config_file", help="a ModelServerConfig, for several models")
+    models.add_argument(
+        "--model_config_file_poll_wait_seconds",
+        type=not_negative_integer,
+        default=0,
+        help="how often to look for another configuration in the file; 0: never again",
+    )
     models.add_argument(
         "--file_system_poll_wait_seconds",
         type=float,
@@ -159,6 +167,8 @@ def serve(options: argparse.Namespace) -> int:
         monitoring = read_configuration(options.monitoring_config_file, MonitoringConfig)
         if monitoring.prometheus_config.enable:
             metrics_path = monitoring.prometheus_config.path or "/monitoring/prometheus/metrics"
+    if options.port and options.port == options.rest_api_port:
+        raise UsageError(f"--port and --rest_api_port are both {options.port}; choose two.")
     if not (options.port or options.rest_api_port):
         raise UsageError("--port and --rest_api_port are both 0: nobody could ask anything.")
     _set_parallelism(options, batching)
@@ -184,6 +194,7 @@ def _set_parallelism(options, batching: dict | None) -> None:
 
 
 async def _serve(options, config, batching: dict | None, metrics_path: str | None) -> int:
+    from serving.model_server.http_api import HttpApi
     from serving.model_server.metrics import Metrics
     from serving.model_server.predictor import Predictor
     from serving.model_server.repository import Repository
@@ -232,16 +243,53 @@ async def _serve(options, config, batching: dict | None, metrics_path: str | Non
                 repository.watch(options.file_system_poll_wait_seconds)
             )
             stack.callback(watching.cancel)
-        if options.port:
-            await stack.enter_async_context(_grpc_listening(options, predictor))
-        if options.rest_api_port:
-            await stack.enter_async_context(
-                _http_listening(options, predictor, http_socket, metrics_path)
+        if options.model_config_file and options.model_config_file_poll_wait_seconds:
+            watching = asyncio.ensure_future(
+                _watch_configuration(
+                    options.model_config_file,
+                    config,
+                    options.model_config_file_poll_wait_seconds,
+                    repository,
+                )
             )
-        logger.info("ready")
-        await ended.wait()
-        logger.info("running requests are finished, new ones are refused")
+            stack.callback(watching.cancel)
+        ends = []
+        try:
+            if options.port:
+                ends.append(await _listen_for_grpc(options, predictor))
+            if options.rest_api_port:
+                application = HttpApi(
+                    predictor, options.rest_api_timeout_in_ms / 1000, metrics_path
+                )
+                ends.append(_listen_for_http(options, application, http_socket, ended))
+            logger.info("ready")
+            await ended.wait()
+            logger.info("running requests are finished, new ones are refused")
+        finally:
+            # Both at once: neither takes a new request while the other finishes its own.
+            await asyncio.gather(*(end() for end in ends))
     return 0
+
+
+async def _watch_configuration(path: str, config, seconds: float, repository) -> None:
+    """Serves what the file of models says whenever that has changed, until it is cancelled."""
+    from serving.model_server.configuration import read_models
+    from serving.model_server.statuses import StatusError
+
+    complaint = None
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            found = read_models(path)
+            if found != config:
+                config = found
+                await repository.reload(config)
+                logger.info("%s has changed: its models are served", path)
+            complaint = None
+        except (UsageError, StatusError) as error:
+            if complaint != str(error):
+                complaint = str(error)
+                logger.error("what was served before is served on: %s", complaint)
 
 
 def _listen(host: str, number: int, flag: str) -> socket.socket:
@@ -266,8 +314,8 @@ def _port_error(host: str, number: int, flag: str, reason: str) -> UsageError:
     )
 
 
-@contextlib.asynccontextmanager
-async def _grpc_listening(options, predictor):
+async def _listen_for_grpc(options, predictor) -> Callable[[], Awaitable[None]]:
+    """Answers over gRPC from now on; returns what ends that when running requests are finished."""
     from serving.model_server.grpc_api import make_grpc_server
 
     server = make_grpc_server(predictor, options.max_waiting_requests)
@@ -281,17 +329,16 @@ async def _grpc_listening(options, predictor):
         raise _port_error(options.host, options.port, "--port", "it is in use")
     await server.start()
     logger.info("gRPC at %s:%d", options.host, options.port)
-    try:
-        yield
-    finally:
-        await server.stop(_DRAIN_SECONDS)
+    return functools.partial(server.stop, _DRAIN_SECONDS)
 
 
-@contextlib.asynccontextmanager
-async def _http_listening(options, predictor, listening: socket.socket, metrics_path: str | None):
+def _listen_for_http(
+    options, application, listening: socket.socket, ended: asyncio.Event
+) -> Callable[[], Awaitable[None]]:
+    """The same for REST; `ended` is set should the HTTP server end by itself."""
     import uvicorn
 
-    from serving.model_server.http_api import HttpApi
+    logging.getLogger("uvicorn").handlers = logging.getLogger("tfrestore").handlers
 
     class Server(uvicorn.Server):
         """uvicorn's server, with signals left to this command."""
@@ -300,24 +347,38 @@ async def _http_listening(options, predictor, listening: socket.socket, metrics_
         def capture_signals(self):
             yield
 
-    application = HttpApi(predictor, options.rest_api_timeout_in_ms / 1000, metrics_path)
     server = Server(
         uvicorn.Config(
             application,
+            # What a client may offer to speak instead is not taken up, as in TensorFlow Serving;
+            # httptools would lose the body of a request that offers.
+            http="h11",
+            ws="none",
             lifespan="off",
             log_config=None,
+            # What a port scan sends is not worth a line.
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=round(_DRAIN_SECONDS),
         )
     )
-    logger.info("REST at http://%s:%d", options.host, options.rest_api_port)
-    running = asyncio.ensure_future(server.serve([listening]))
     try:
-        yield
-    finally:
+        listening.listen(socket.SOMAXCONN)
+    except OSError as error:
+        # Somebody has taken it while the models were loaded.
+        raise _port_error(
+            options.host, options.rest_api_port, "--rest_api_port", error.strerror
+        ) from None
+    running = asyncio.ensure_future(server.serve([listening]))
+    running.add_done_callback(lambda _: ended.set())
+    logger.info("REST at http://%s:%d", options.host, options.rest_api_port)
+
+    async def end() -> None:
         server.should_exit = True
         await running
+
+    return end
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ gone: what was last good is served on, and the log says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -84,9 +85,10 @@ class Repository:
         # One at a time, as TensorFlow Serving does.
         self._loader = ThreadPoolExecutor(1, "loading")
         self._changing = asyncio.Lock()
-        self._set_config(config)
+        self.models = self._models_of(config)
 
-    def _set_config(self, config) -> None:
+    def _models_of(self, config) -> dict[str, Model]:
+        """The models of a configuration, with the versions that are in memory already."""
         entries = list(config.model_config_list.config)
         for entry in entries:
             if not entry.name or not entry.base_path:
@@ -94,36 +96,30 @@ class Repository:
         names = [entry.name for entry in entries]
         if len(set(names)) != len(names):
             raise invalid("Illegal to list model multiple times in config list")
-        kept = {name: self.models[name] for name in names if name in self.models}
-        self.models = {entry.name: kept.get(entry.name) or Model(entry) for entry in entries}
-        for entry in entries:
-            self.models[entry.name].config = entry
+        known = {name: model.versions for name, model in self.models.items()}
+        return {entry.name: Model(entry, dict(known.get(entry.name, {}))) for entry in entries}
 
     async def reload(self, config) -> None:
         """Serves another configuration, and only that; returns when it is served.
+
+        Until then the one before is served.
 
         Raises:
             StatusError: if a model of it cannot be served; the one before is served on then.
         """
         async with self._changing:
-            before = {name: model.config for name, model in self.models.items()}
-            old = self.models
-            self._set_config(config)
-            await self._update()
-            try:
-                for name, model in self.models.items():
-                    if not model.available():
-                        raise StatusError(
-                            Code.UNKNOWN,
-                            f"servable(s) did not become available: {{name: {name}}} "
-                            f"{self._why_not(model)}",
-                        )
-                    self._check_labels(name, model)
-            except StatusError:
-                self.models = old
-                for name, entry in before.items():
-                    old[name].config = entry
-                raise
+            models = self._models_of(config)
+            ready = await self._bring_all(models)
+            for name, model in models.items():
+                if not model.available():
+                    raise StatusError(
+                        Code.UNKNOWN,
+                        f"servable(s) did not become available: {{name: {name}}} "
+                        f"{self._why_not(model)}",
+                    )
+                self._check_labels(name, model)
+            self.models = models
+            self._retire_all(ready)
 
     @staticmethod
     def _check_labels(name: str, model: Model) -> None:
@@ -141,14 +137,23 @@ class Repository:
             await self._update()
 
     async def _update(self) -> None:
-        for name, model in list(self.models.items()):
+        self._retire_all(await self._bring_all(self.models))
+
+    async def _bring_all(self, models: dict[str, Model]) -> dict[str, list[int]]:
+        """Loads what is wanted; gives the versions by name of the models that have all of them."""
+        ready = {}
+        for name, model in models.items():
             found = await asyncio.to_thread(_find_versions, model.config.base_path)
             wanted = self._wanted(name, model, found)
             for number in wanted:
                 await self._bring(name, number, model, found[number])
-            ready = [number for number in wanted if number in model.available()]
-            if wanted and len(ready) == len(wanted):
-                self._retire(name, model, ready)
+            if wanted and set(wanted) <= set(model.available()):
+                ready[name] = wanted
+        return ready
+
+    def _retire_all(self, ready: dict[str, list[int]]) -> None:
+        for name, wanted in ready.items():
+            self._retire(name, self.models[name], wanted)
 
     def _wanted(self, name: str, model: Model, found: dict[int, Found]) -> list[int]:
         """The versions to serve; none where what is there now shall be served on."""
@@ -161,7 +166,10 @@ class Repository:
             wanted = sorted(found)[-(policy.latest.num_versions or 1) :]
         complaint = ""
         if not wanted:
-            complaint = f"no version of {name} found under {model.config.base_path}"
+            complaint = (
+                f"no version of {name} found under {model.config.base_path}: versions are folders "
+                "whose names are numbers"
+            )
             if model.available():
                 complaint += f"; version {model.available()[-1]} is served on from memory"
         for number in model.available():
@@ -293,10 +301,17 @@ def _find_versions(base_path: str) -> dict[int, Found]:
         # As TensorFlow Serving does: decimal names, zeros in front or not, and of several with one
         # value one only.
         if folder.name.isascii() and folder.name.isdecimal() and folder.is_dir():
-            try:
-                status = os.stat(os.path.join(folder.path, "saved_model.pb"))
-                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            except OSError:
-                stamp = ()
-            versions.setdefault(int(folder.name), Found(Path(folder.path), stamp))
+            versions.setdefault(int(folder.name), Found(Path(folder.path), _stamp(folder.path)))
     return versions
+
+
+def _stamp(folder: str) -> tuple:
+    """Tells one content of a folder from another, also while it is being copied."""
+    stamp = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                stamp.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(sorted(stamp))

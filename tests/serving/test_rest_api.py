@@ -6,8 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from serving.model_server.json_tensors import to_array
+from serving.model_server.statuses import StatusError
 
 PREDICT = "/v1/models/toy:predict"
 
@@ -84,6 +88,40 @@ def test_numbers_that_are_not_finite_are_tokens_in_and_out(api):
     assert b"NaN, -Infinity" in answer.body
 
 
+def test_what_rapidjson_reads_is_read(api):
+    """TensorFlow Serving's parser takes more than JSON."""
+    answer = api.predict('{"signature_name": "doubles", "inputs": [Inf, -Inf, -NaN]}')
+    assert b"[Infinity, -Infinity, NaN]" in answer.body
+    answer = api.predict('{"signature_name": "strings", "inputs": ["Inf \\" -NaN"]}')
+    assert "Inf" in answer.body.decode() and answer.status == 200
+    assert api.predict(b'\xef\xbb\xbf{"inputs": [1]}').json == {"outputs": [3.5]}
+    assert api.predict('{"inputs": [1], "inputs": [2]}').json == {"outputs": [3.5]}
+    answer = api.predict({"signature_name": "doubles", "inputs": [2**64, -(2**70)]})
+    assert answer.json == {"outputs": [2.0**64, -(2.0**70)]}
+
+
+@given(
+    st.lists(
+        st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-(2**24), 2**24),
+        min_size=1,
+    )
+)
+def test_integers_among_decimals_are_the_same_numbers(values):
+    largest = max((abs(each) for each in values if isinstance(each, int)), default=0)
+    try:
+        found = to_array(values, tf.float32)
+    except StatusError as error:
+        assert largest >= 2**24 and "without loss of precision" in error.message
+    else:
+        np.testing.assert_array_equal(found, np.array(values, np.float32))
+
+
+@pytest.mark.parametrize("depth", [*range(960, 1000), 5000])
+def test_any_depth_is_read_or_refused_in_words(api, depth):
+    body = b'{"inputs": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    assert error_of(api.predict(body))
+
+
 def test_decimals_have_the_digits_they_need_and_look_like_decimals(api):
     values = np.array([0.1, 1 / 3, 1e-5, 9e6, 123456789, -0.0, 16777215, 1e30], np.float32)
     answer = api.predict({"inputs": ((values - 3) * 2).tolist()})
@@ -151,6 +189,10 @@ def test_the_metadata_tells_the_signatures(api):
 )
 def test_unknown_models_versions_labels_and_methods(api, path, status, said):
     assert said in error_of(api.predict({"inputs": [1]}, path), status)
+
+
+def test_what_is_wrong_with_the_body_is_told_before_what_is_wrong_with_the_model(api):
+    assert "JSON Parse error" in error_of(api.predict("{", "/v1/models/who:predict"), 400)
 
 
 @pytest.mark.parametrize(

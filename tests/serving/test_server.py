@@ -14,7 +14,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+import urllib3
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_management_pb2,
@@ -195,6 +197,26 @@ def test_garbage_on_either_port_harms_nobody(client, server):
     assert client.half_plus()[0] == [3.5]
 
 
+@pytest.mark.parametrize("offered", ["h2c", "websocket"])
+def test_an_offer_to_speak_something_else_is_passed_over(server, offered):
+    headers = {"Connection": "Upgrade", "Upgrade": offered, "Sec-WebSocket-Version": "13"}
+    answer = urllib3.request(
+        "POST",
+        f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict",
+        body=b'{"inputs": [1]}',
+        headers=headers,
+    )
+    assert (answer.status, answer.json()) == (200, {"outputs": [3.5]})
+
+
+def test_methods_that_are_not_served_say_so(client):
+    request = classification_pb2.ClassificationRequest()
+    with pytest.raises(grpc.RpcError) as error:
+        client.prediction.Classify(request)
+    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "implements Predict and GetModelMetadata" in error.value.details()
+
+
 def test_a_client_that_hangs_leaves_or_promises_a_gibibyte_keeps_nobody_waiting(client, server):
     head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.rest_port)) as hanging:
@@ -329,13 +351,50 @@ def test_asked_to_end_it_finishes_what_runs_and_leaves_with_zero(server):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "toy", "slow"
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([400])))
-    thread = threading.Thread(target=lambda: answers.append(client.prediction.Predict(request)))
-    thread.start()
+    slow = json.dumps({"signature_name": "slow", "inputs": [400]})
+
+    def ask_rest():
+        answers.append(rest(server, "/v1/models/toy:predict", slow))
+
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.prediction.Predict(request))),
+        threading.Thread(target=ask_rest),
+    ]
+    for thread in threads:
+        thread.start()
     time.sleep(0.3)
-    assert server.stop(signal.SIGTERM) == 0
-    thread.join()
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("new ones are refused")
+    # Neither protocol waits with that until the other has ended.
+    with pytest.raises(grpc.RpcError) as error:
+        Client(server).half_plus()
+    assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    with pytest.raises(OSError):
+        rest(server, "/v1/models/toy")
+    assert server.process.poll() is None
+    for thread in threads:
+        thread.join()
+    assert server.process.wait(60) == 0
+    answers.sort(key=lambda each: isinstance(each, tuple))
     assert tf.make_ndarray(answers[0].outputs["y"]).tolist() == [400]
+    assert answers[1] == (200, {"outputs": [400.0]})
     assert not [line for line in server.lines if "Traceback" in line]
+
+
+def test_a_file_of_models_that_changes_is_served_anew(toy, tmp_path):
+    file = tmp_path / "models.config"
+    entry = 'model_config_list {{ config {{ name: "{}" base_path: "{}" }} }}'
+    file.write_text(entry.format("first", toy))
+    options = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with running_server(*options) as server:
+        assert rest(server, "/v1/models/first:predict", '{"inputs": [1]}')[0] == 200
+        file.write_text("model_config_list { nonsense")
+        server.wait_for("what was served before is served on")
+        assert rest(server, "/v1/models/first:predict", '{"inputs": [1]}')[0] == 200
+        file.write_text(entry.format("second", toy))
+        server.wait_for("its models are served")
+        assert rest(server, "/v1/models/second:predict", '{"inputs": [1]}')[0] == 200
+        assert rest(server, "/v1/models/first:predict", '{"inputs": [1]}')[0] == 404
 
 
 # What keeps it from starting.
@@ -360,6 +419,9 @@ def test_a_port_in_use_is_one_line(toy, which, capsys):
         (["--model_base_path=x", "--model_config_file=y"], 2, "and not both"),
         (["--model_config_file=missing"], 2, "missing: cannot be read"),
         (["--model_base_path=x", "--port=0", "--rest_api_port=0"], 2, "nobody could ask"),
+        (["--model_base_path=x", "--port=81", "--rest_api_port=81"], 2, "are both 81"),
+        (["--model_base_path=x", "--tensorflow_session_parallelism=-1"], 2, "-1 is less than 0"),
+        (["--model_base_path=x", "--max_request_bytes=0"], 2, "0 is not at least 1"),
         (["--model_base_path=x", "--batching_parameters_file=y"], 2, "without --enable_batching"),
         (["--model_base_path=x", "--port=70000"], 2, "not a port"),
         (["--model_base_path=x", "--enable_batching=maybe"], 2, "neither true nor false"),
