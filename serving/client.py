@@ -153,7 +153,7 @@ def connect(options: argparse.Namespace):
     model = ServedModel(
         options.model, options.version, options.label, headers, files if secure else None
     )
-    if options.grpc:
+    if options.grpc is not None:
         return GrpcTransport(options.grpc, model)
     return RestTransport(options.rest, model)
 

@@ -179,6 +179,16 @@ def test_windows_that_overlap_are_cut_and_added_in_the_graph(
 @pytest.mark.parametrize(
     "which", ["exported", "exported_stochastic", "exported_apollo", "exported_inception"]
 )
+def test_of_no_samples_come_no_samples(which, request):
+    signatures = tf.saved_model.load(str(request.getfixturevalue(which))).signatures
+    for batch in (1, 3):
+        restored = signatures["serving_default"](waveform=tf.zeros((batch, 0)))["restored"]
+        assert restored.shape == (batch, 0)
+
+
+@pytest.mark.parametrize(
+    "which", ["exported", "exported_stochastic", "exported_apollo", "exported_inception"]
+)
 def test_only_tensorflows_own_graph_operations_are_used(which, request):
     exported = request.getfixturevalue(which)
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import make_parser, positive_integer, run_command
 
 EXAMPLES = """\
   tfrestore export --model runs/first --out models/inpainter
@@ -21,12 +21,14 @@ def make_export_parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument(
-        "--model", "--preset", dest="model", required=True, help="folder of a trained run"
+        "--model",
+        "--preset",
+        dest="model",
+        required=True,
+        help="a shipped preset's name, the folder of a trained run, or hf://USER/NAME",
     )
     parser.add_argument("--out", required=True, help="the model's folder, without the version")
-    parser.add_argument(
-        "--version", type=int, help="positive integer; by default the next free one"
-    )
+    parser.add_argument("--version", type=positive_integer, help="by default the next free one")
     return parser
 
 

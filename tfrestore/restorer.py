@@ -119,11 +119,17 @@ class Restorer(keras.Model, RecordingRestorer):
         its signature `noise` takes the vector `(batch, noise_size)` as a second input.
         """
         waveform = {"waveform": (None, None)}
-        offered = {"serving_default": Endpoint(self.__call__, waveform, "restored")}
+        offered = {"serving_default": Endpoint(self._restore_any_length, waveform, "restored")}
         if self.is_stochastic:
             inputs = {**waveform, "noise": (None, self.noise_size)}
-            offered["noise"] = Endpoint(self.__call__, inputs, "restored")
+            offered["noise"] = Endpoint(self._restore_any_length, inputs, "restored")
         return offered
+
+    def _restore_any_length(self, waveform, *noise):
+        """The call, also for waveforms without a sample, of which no transform can be taken."""
+        samples = ops.shape(waveform)[1]
+        waveform = ops.pad(waveform, [[0, 0], [0, ops.maximum(0, 1 - samples)]])
+        return self(waveform, *noise)[:, :samples]
 
     def get_config(self):
         """The constructor's arguments, the network serialised."""

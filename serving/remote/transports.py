@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,12 +115,15 @@ class GrpcTransport:
         model: The model.
 
     Raises:
-        UsageError: if tensorflow-serving-api is missing, or a file for TLS cannot be read.
+        UsageError: if the address is none, tensorflow-serving-api is missing, or a file for TLS
+            cannot be used.
     """
 
     prefers_bytes = False
 
     def __init__(self, address: str, model: ServedModel):
+        if not _GRPC_ADDRESS.fullmatch(address):
+            raise UsageError(f"--grpc {address}: give an address such as localhost:8500.")
         # gRPC's newer engine hands what comes in from thread to thread until it is where the call
         # waits; without it the call's own thread reads.
         os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
@@ -145,6 +150,7 @@ class GrpcTransport:
         if model.certificates is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
+            _check_certificates(model.certificates)
             files = [_read(model.certificates.get(name)) for name in ("ca", "key", "certificate")]
             self._channel = grpc.secure_channel(
                 address, grpc.ssl_channel_credentials(*files), options
@@ -228,6 +234,9 @@ class GrpcTransport:
         self._channel.close()
 
 
+# A name, an IPv4 address or an IPv6 one in brackets, and a port.
+_GRPC_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+
 # The numbers that dtypes have in messages.
 _GRPC_STRING = 7
 _GRPC_DTYPES = {
@@ -259,7 +268,7 @@ class RestTransport:
         model: The model.
 
     Raises:
-        UsageError: if the address is none.
+        UsageError: if the address is none, or a file for TLS cannot be used.
     """
 
     prefers_bytes = True
@@ -275,8 +284,7 @@ class RestTransport:
         if not is_address:
             raise UsageError(f"--rest {url}: give an address such as http://localhost:8501.")
         certificates = model.certificates or {}
-        for file in certificates.values():
-            _read(file)
+        _check_certificates(certificates)
         self._pool = urllib3.PoolManager(
             maxsize=64,
             retries=False,
@@ -410,6 +418,31 @@ def _remote_error(address: str, code: str, message: str) -> RemoteError:
     if len(line) > _MOST_SHOWN:
         line = f"{line[:_MOST_SHOWN]}..."
     return RemoteError(f"{address}: {code}: {line}", code)
+
+
+def _check_certificates(files: Mapping[str, str | None]) -> None:
+    """Refuses files for TLS that cannot be used, by their names.
+
+    Raises:
+        UsageError: if that is so.
+    """
+    authority, certificate, key = (files.get(name) for name in ("ca", "certificate", "key"))
+    for path in (authority, certificate, key):
+        _read(path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if authority:
+            context.load_verify_locations(authority)
+    except ssl.SSLError:
+        raise UsageError(f"{authority}: holds no certificates in PEM.") from None
+    try:
+        if certificate:
+            # A password is not asked for in the midst of a command.
+            context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        raise UsageError(
+            f"{certificate} and {key}: are no certificate and its key in PEM, without a password."
+        ) from None
 
 
 def _read(path: str | None) -> bytes | None:
