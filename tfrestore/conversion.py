@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from tfrestore.checkpoints import open_checkpoint, write_checkpoint
+from tfrestore.complete_files import write_text
 from tfrestore.errors import InputError, UsageError
 from tfrestore.models import presets
 from tfrestore.output_files import complete_folder
@@ -78,7 +79,7 @@ def convert_to_preset(
     with complete_folder(target) as beside:
         if tables:
             write_checkpoint(beside / TABLES_FILE, tables)
-        presets.write_text(beside / presets.TRAINING_FILE, _training(preset, weights))
+        write_text(beside / presets.TRAINING_FILE, _training(preset, weights))
         restorer.save_to_preset(
             beside,
             preset=preset.name,

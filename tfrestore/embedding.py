@@ -147,7 +147,7 @@ def _load(options: argparse.Namespace):
 
 def _write_points(path: Path, positions, places) -> Path:
     """The points of the map and where they are from, as CSV, complete or not at all."""
-    from tfrestore.models.presets import write_text
+    from tfrestore.complete_files import write_text
 
     text = io.StringIO()
     lines = csv.writer(text)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from tfrestore.complete_files import folder_beside
 from tfrestore.errors import InputError, UsageError
 from tfrestore.model_card import write_model_card
 from tfrestore.restorer import Endpoint, Restorer
@@ -55,39 +54,32 @@ def export_restorer(
             raise UsageError(
                 f"{target}: this version exists already; leave out --version to take the next one."
             )
-        # A hidden name is none that a watching server takes for a version.
-        beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=repository))
-    except OSError as error:
-        raise InputError(
-            f"{repository}: cannot be written ({error.strerror}); choose another --out."
-        ) from None
-    try:
-        archive = keras.export.ExportArchive()
-        exported = restorer.for_inference()
-        archive.track(exported)
-        for name, endpoint in exported.endpoints().items():
-            signature = [
-                tf.TensorSpec(shape, tf.float32, name=each)
-                for each, shape in endpoint.inputs.items()
-            ]
-            archive.add_endpoint(name, _named(endpoint), input_signature=signature)
-        for name, served in served_functions(exported).items():
-            archive.add_endpoint(name, served.function, input_signature=served.inputs)
-        # A server takes no gradients, and those of some layers are compiled functions.
-        without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        archive.write_out(str(beside), options=without_gradients, verbose=False)
-        signatures = write_model_card(restorer, beside, metadata)
-        write_warm_up_requests(restorer, beside, repository.absolute().name, signatures)
-        os.chmod(beside, 0o755)
-        os.replace(beside, target)
+        with folder_beside(target) as beside:
+            _write_model(restorer, beside)
+            signatures = write_model_card(restorer, beside, metadata)
+            write_warm_up_requests(restorer, beside, repository.absolute().name, signatures)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
         raise InputError(
             f"{repository}: cannot be written ({reason}); free space, or choose another --out."
         ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return target
+
+
+def _write_model(restorer: Restorer, folder: Path) -> None:
+    archive = keras.export.ExportArchive()
+    exported = restorer.for_inference()
+    archive.track(exported)
+    for name, endpoint in exported.endpoints().items():
+        signature = [
+            tf.TensorSpec(shape, tf.float32, name=each) for each, shape in endpoint.inputs.items()
+        ]
+        archive.add_endpoint(name, _named(endpoint), input_signature=signature)
+    for name, served in served_functions(exported).items():
+        archive.add_endpoint(name, served.function, input_signature=served.inputs)
+    # A server takes no gradients, and those of some layers are compiled functions.
+    without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    archive.write_out(str(folder), options=without_gradients, verbose=False)
 
 
 def _named(endpoint: Endpoint):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfrestore.complete_files import folder_beside
 from tfrestore.errors import AudioFileError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -73,26 +72,19 @@ def make_folder(folder: str | os.PathLike) -> None:
 
 @contextmanager
 def complete_folder(target: Path, replace: bool = False) -> Iterator[Path]:
-    """A folder to write into that becomes `target` at the end, or vanishes.
+    """A folder for `--out`: `tfrestore.complete_files.folder_beside` with the user's sentence.
 
     Args:
         target: The folder; must not exist, or be empty.
-        replace: Whether one that is not empty is removed for it.
+        replace: Whether one that is not empty is replaced.
 
     Raises:
         InputError: if it cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-        try:
+        with folder_beside(target, replace) as beside:
             yield beside
-            os.chmod(beside, 0o755)
-            if replace:
-                shutil.rmtree(target, ignore_errors=True)
-            os.replace(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         raise InputError(
             f"{target}: cannot be written ({error.strerror}); free space, or choose another --out."

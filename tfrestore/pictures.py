@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
 import numpy as np
+
+from tfrestore.complete_files import file_beside
 
 # More columns than this are not seen in a picture.
 MOST_COLUMNS = 2000
@@ -87,9 +88,5 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Writes uint8 `(height, width, 3)` as PNG, complete or not at all."""
     from matplotlib.image import imsave
 
-    encoded = io.BytesIO()
-    imsave(encoded, picture, format="png")
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(encoded.getvalue())
-    os.replace(beside, path)
+    with file_beside(Path(path)) as beside:
+        imsave(beside, picture, format="png")

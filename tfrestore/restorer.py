@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.recordings import RecordingRestorer
@@ -196,7 +197,7 @@ class Restorer(keras.Model, RecordingRestorer):
         config = {"class_name": type(self).__name__, **self.get_config()}
         for entry in ("name", "network"):
             config.pop(entry)
-        presets.write_text(folder / presets.RESTORER_FILE, json.dumps(config, indent=2))
+        write_text(folder / presets.RESTORER_FILE, json.dumps(config, indent=2))
         presets.save_network(
             self.network,
             folder,

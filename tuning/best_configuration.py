@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
-from tfrestore.models.presets import find_preset, write_text
+from tfrestore.models.presets import find_preset
 from tfrestore.training.configuration import NOTES, SECTIONS, read_config, resolve
 from tuning.search_results import SearchResults
 from tuning.trial_table import Line, format_score

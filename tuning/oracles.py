@@ -15,7 +15,7 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from tfrestore.models.presets import write_text
+from tfrestore.complete_files import write_text
 
 #: How often a trial is begun: a second time after the process that ran it died.
 STARTS_PER_TRIAL = 2

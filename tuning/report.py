@@ -46,7 +46,7 @@ def report(options: argparse.Namespace) -> int:
     if not results.completed:
         raise InputError(_nothing_finished(results))
 
-    from tfrestore.models.presets import write_text
+    from tfrestore.complete_files import write_text
     from tfrestore.pictures import figure_picture, write_picture
     from tuning.best_configuration import BEST_FILE, write_best
     from tuning.report_page import make_page

@@ -11,8 +11,9 @@ from pathlib import Path
 import keras_tuner
 import yaml
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
-from tfrestore.models.presets import Preset, find_preset, write_text
+from tfrestore.models.presets import Preset, find_preset
 from tfrestore.training.configuration import SECTIONS, resolve
 from tfrestore.version import __version__
 from tfrestore.yaml_files import read_yaml

@@ -13,7 +13,6 @@ import csv
 import gc
 import logging
 import math
-import os
 import shutil
 import time
 import traceback
@@ -28,6 +27,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from keras_tuner.src import config as keras_tuner_config
 from rich.progress import Progress
 
+from tfrestore.complete_files import folder_beside, remove_unfinished, write_text
 from tfrestore.data.catalogue import Catalogue
 from tfrestore.errors import (
     DivergedError,
@@ -36,7 +36,7 @@ from tfrestore.errors import (
     UndefinedMetricError,
     UsageError,
 )
-from tfrestore.models.presets import TRAINING_FILE, Preset, write_text
+from tfrestore.models.presets import TRAINING_FILE, Preset
 from tfrestore.training.loop import TrainingRun
 from tfrestore.training.run_folder import HISTORY_FILE, write_config
 from tuning.hparams import write_hparams
@@ -251,12 +251,11 @@ def copy_run(past: Path, folder: Path) -> None:
         past: Folder of the trial that is gone on with.
         folder: Of the new trial.
     """
-    beside = folder / f".{RUN}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(past / RUN, beside)
-    for told in (beside / LOGS).glob("events.*"):
-        told.unlink()
-    os.replace(beside, folder / RUN)
+    remove_unfinished(folder)
+    with folder_beside(folder / RUN) as beside:
+        shutil.copytree(past / RUN, beside, dirs_exist_ok=True)
+        for told in (beside / LOGS).glob("events.*"):
+            told.unlink()
 
 
 @contextlib.contextmanager

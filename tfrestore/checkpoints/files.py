@@ -17,6 +17,7 @@ import safetensors.numpy
 from tfrestore.checkpoints import torch_files
 from tfrestore.checkpoints.pickles import ForeignObjectError
 from tfrestore.checkpoints.tensors import DTYPES, MalformedError, StoredTensor
+from tfrestore.complete_files import file_beside
 from tfrestore.errors import InputError
 
 _SAFETENSORS_TYPES = {
@@ -79,17 +80,13 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
         InputError: if the file cannot be written.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with file_beside(path) as beside:
             if path.suffix == ".safetensors":
                 beside.write_bytes(safetensors.numpy.save(content, metadata={"format": "pt"}))
             else:
                 torch_files.write_archive(beside, content)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
     except (OSError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrestore.complete_files import remove_unfinished
 from tfrestore.data import shards
 from tfrestore.data.catalogue import Catalogue, Track
 from tfrestore.data.encoded_pairs import LEAD_SECONDS, TAIL_SECONDS, EncodedPair, encode_pair
@@ -130,8 +131,7 @@ def prepare_pairs(
             shards.write_manifest(folder, settings, tracks, names, is_complete=False)
         for shard in to_make:
             _make(shard, folder, settings, jobs, outcome.unreadable, advance)
-        for path in folder.glob(f".*{shards.PARTIAL}"):
-            path.unlink(missing_ok=True)
+        remove_unfinished(folder)
         _measure(outcome, plan, folder)
         if not outcome.pairs:
             raise InputError(f"{catalogue.source}: none of its recordings can be decoded.")

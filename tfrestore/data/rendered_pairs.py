@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -25,6 +24,7 @@ import numpy as np
 
 from tfrestore.audio.reading import read, read_info
 from tfrestore.audio.writing import UNFINISHED, AudioWriter
+from tfrestore.complete_files import write_text
 from tfrestore.data.catalogue import Catalogue, Track
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_rendering import BLOCK_SAMPLES, pair_renderer
@@ -361,13 +361,8 @@ def _write_manifest(
         "made_by": made_by,
         "tracks": [{**each.described(), "sizes": sizes.get(each.name)} for each in pieces],
     }
-    beside = folder / f".{MANIFEST}.{os.getpid()}"
-    try:
-        # Escapes keep what is not valid Unicode in a file's name.
-        beside.write_text(json.dumps(content, ensure_ascii=True, indent=1), "ascii")
-        os.replace(beside, folder / MANIFEST)
-    finally:
-        beside.unlink(missing_ok=True)
+    # Escapes keep what is not valid Unicode in a file's name.
+    write_text(folder / MANIFEST, json.dumps(content, ensure_ascii=True, indent=1))
 
 
 def _read_manifest(folder: Path) -> dict:

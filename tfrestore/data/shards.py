@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrestore.complete_files import file_beside, write_text
 from tfrestore.data.catalogue import Catalogue, Track, open_catalogue
 from tfrestore.data.encoded_pairs import EncodedPair, Mp3Excerpt
 from tfrestore.data.rendered_pairs import is_rendered, open_rendered
@@ -36,9 +37,6 @@ from tfrestore.errors import AudioFileError, UsageError
 
 MANIFEST = "mp3_pairs.json"
 FORMAT = "tfrestore pairs of music and MP3, 1"
-
-#: How the names of files end that are being written.
-PARTIAL = ".partial"
 
 _TRACK_KEYS = ("track_id", "sample_rate", "channels", "frames", "genre", "split")
 
@@ -307,26 +305,23 @@ def write_shard(
     Raises:
         OSError: if they cannot be written.
     """
-    beside = _beside(shard)
     entries, offset = [], 0
     # An index of an older shard of this name would say what is no longer there.
     index_path(shard).unlink(missing_ok=True)
     try:
-        with tf.io.TFRecordWriter(str(beside)) as writer:
-            for number, track, begin, pair in pairs:
-                content = _serialize(track.track_id, begin, pair)
-                writer.write(content)
-                place = offset + _RECORD_HEAD, len(content), zlib.crc32(content)
-                entries.append(Entry(number, begin, *place))
-                offset += _RECORD_HEAD + len(content) + _RECORD_TAIL
-        if _size(beside) != offset:
-            raise OSError(None, "less was written than there is", str(shard))
-        index = Index(made_from, offset, _checksum(beside), listening, tuple(entries))
-        os.replace(beside, shard)
+        with file_beside(shard) as beside:
+            with tf.io.TFRecordWriter(str(beside)) as writer:
+                for number, track, begin, pair in pairs:
+                    content = _serialize(track.track_id, begin, pair)
+                    writer.write(content)
+                    place = offset + _RECORD_HEAD, len(content), zlib.crc32(content)
+                    entries.append(Entry(number, begin, *place))
+                    offset += _RECORD_HEAD + len(content) + _RECORD_TAIL
+            if _size(beside) != offset:
+                raise OSError(None, "less was written than there is", str(shard))
+            index = Index(made_from, offset, _checksum(beside), listening, tuple(entries))
     except tf.errors.OpError as error:
         raise OSError(None, (error.message or "").rpartition("; ")[2], str(shard)) from None
-    finally:
-        beside.unlink(missing_ok=True)
     _write_json(index_path(shard), asdict(index))
 
 
@@ -440,19 +435,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    """Writes a JSON file so that it is complete or not there."""
-    beside = _beside(path)
-    try:
-        # Escapes keep what is not valid Unicode in a file's name.
-        beside.write_text(json.dumps(content, ensure_ascii=True), "ascii")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    """Where a file is written; another process may be at the same."""
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    # Escapes keep what is not valid Unicode in a file's name.
+    write_text(path, json.dumps(content, ensure_ascii=True))
 
 
 def _size(path: Path) -> int | None:

@@ -17,12 +17,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tfrestore.complete_files import file_beside
 from tfrestore.data.cache import cache_folder
 from tfrestore.errors import UsageError
 
@@ -231,16 +231,11 @@ def playable_sound_font(path: str | os.PathLike | None) -> tuple[SoundFont, Path
     # The number is that of the way in which it is rewritten.
     target = cache_folder() / f"sound-font-2-{digest}.sf2"
     if not target.exists():
-        beside = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            os.close(descriptor)
-            font.write_playable(Path(beside))
-            os.replace(beside, target)
+            with file_beside(target) as beside:
+                font.write_playable(beside)
         except OSError as error:
-            if beside:
-                Path(beside).unlink(missing_ok=True)
             raise UsageError(
                 f"the SoundFont cannot be written to {target.parent} ({error.strerror}): set "
                 "TFRESTORE_CACHE to a folder with space for it."

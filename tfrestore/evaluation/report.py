@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrestore.complete_files import write_text
 from tfrestore.evaluation.cells import heading_in_words
 from tfrestore.evaluation.efforts import Cost
 from tfrestore.evaluation.figures import bit_rate_picture, profile_picture, violin_picture
@@ -24,7 +25,6 @@ from tfrestore.evaluation.layout import format_markdown
 from tfrestore.evaluation.measurement import Measurement
 from tfrestore.evaluation.rulers import RULERS
 from tfrestore.evaluation.tables import Comparison, Row, Tables
-from tfrestore.models.presets import write_text
 from tfrestore.pictures import write_picture
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrestore.complete_files import write_text
 from tfrestore.evaluation.measurement import Effort, Measurement, Subject
 from tfrestore.evaluation.scoring import Score
 
@@ -37,7 +38,7 @@ class UnfinishedEvaluation:
         folder.mkdir(parents=True, exist_ok=True)
         # Written anew: the last line of a run that was killed may be cut off.
         lines = [self._identity, *map(_to_json, self._found.values())]
-        self.path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
         self._file = self.path.open("a", encoding="utf-8")
 
     @property

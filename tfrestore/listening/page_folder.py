@@ -2,8 +2,7 @@
 
 The folder holds `index.html` with the test's configuration in it, `style.css`, `test.js`, and the
 excerpts as 16-bit FLAC under opaque names in `audio/`. Nothing is fetched from elsewhere, and the
-page also works when `index.html` is opened as a file. The folder is built beside its final name and
-renamed when it is complete.
+page also works when `index.html` is opened as a file. The folder appears when it is complete.
 """
 
 from __future__ import annotations
@@ -17,11 +16,13 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from tfrestore.audio.writing import write
+from tfrestore.complete_files import folder_beside
 from tfrestore.errors import InputError, UsageError
 from tfrestore.listening.anchor import LOW_ANCHOR_HZ, MID_ANCHOR_HZ
 from tfrestore.listening.excerpts import Excerpt, choose_starts, cut_excerpt, open_recordings
@@ -156,20 +157,18 @@ def write_page(
     """
     folder = Path(os.path.realpath(folder))
     check_target(folder, overwrite)
-    beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    try:
-        (beside / _AUDIO_FOLDER).mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"--out {folder}: cannot be made ({error.strerror}).") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            beside = stack.enter_context(folder_beside(folder, replace=overwrite))
+            (beside / _AUDIO_FOLDER).mkdir()
+        except OSError as error:
+            raise UsageError(f"--out {folder}: cannot be made ({error.strerror}).") from None
         summary, excerpts = _write_excerpts(test, beside / _AUDIO_FOLDER, progress)
         if not excerpts:
             raise InputError(f"none of the {len(test.tracks)} tracks could be used.")
         _write_page_files(test, beside, excerpts)
         check_target(folder, overwrite)
-        _replace(folder, beside)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return summary
 
 
@@ -313,18 +312,3 @@ def _is_ours(name: str) -> bool:
     if not parent:
         return file in (*_PAGE_FILES, _AUDIO_FOLDER)
     return parent == _AUDIO_FOLDER and file.endswith(_AUDIO_SUFFIX)
-
-
-def _replace(folder: Path, beside: Path) -> None:
-    """Puts the new page in the place of the old, or leaves the old where that fails."""
-    if not os.path.lexists(folder):
-        os.replace(beside, folder)
-        return
-    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-    os.replace(folder, old)
-    try:
-        os.replace(beside, folder)
-    except BaseException:
-        os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

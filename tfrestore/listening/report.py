@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import InputError
 from tfrestore.listening.key import Key
 from tfrestore.listening.results import Results
@@ -24,7 +25,6 @@ from tfrestore.listening.statistics import (
     rating_table,
     summarize,
 )
-from tfrestore.models.presets import write_text
 
 #: Below this p value a difference is marked with a star.
 SIGNIFICANCE_LEVEL = 0.05

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from tfrestore.complete_files import file_beside, write_text
 from tfrestore.errors import UsageError
 from tfrestore.models import hub
 from tfrestore.version import __version__
@@ -242,14 +243,6 @@ def read_origin(*folders: Path | None) -> dict:
     return {}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a small text file so that it is complete or not there."""
-    beside = path.with_name(f".{path.name}.partial")
-    # A file name that is not valid UTF-8 comes out as the bytes it is.
-    beside.write_text(text, "utf-8", "surrogateescape")
-    os.replace(beside, path)
-
-
 def save_network(
     network, folder: str | os.PathLike, weights_dtype: str = "float32", **metadata
 ) -> None:
@@ -277,12 +270,11 @@ def save_network(
     # HDF5 can end the process when the disk is full while it writes.
     if shutil.disk_usage(folder).free < 5 * network.count_params() + 2**20:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    beside = folder / f".partial.{WEIGHTS_FILE}"
-    network.save_weights(beside, overwrite=True)
-    if weights_dtype != "float32":
-        convert_weights(beside, weights_dtype)
-    checksum = file_checksum(beside)
-    os.replace(beside, folder / WEIGHTS_FILE)
+    with file_beside(folder / WEIGHTS_FILE) as beside:
+        network.save_weights(beside)
+        if weights_dtype != "float32":
+            convert_weights(beside, weights_dtype)
+        checksum = file_checksum(beside)
     entries = {
         "family": network.__module__.split(".")[2],
         "class_name": type(network).__name__,
@@ -365,10 +357,8 @@ def convert_weights(path: Path, dtype: str) -> None:
     """
     import h5py
 
-    beside = path.with_name(f".half.{path.name}")
-    with h5py.File(path) as source, h5py.File(beside, "w") as target:
+    with file_beside(path) as beside, h5py.File(path) as source, h5py.File(beside, "w") as target:
         _copy_group(source, target, dtype)
-    os.replace(beside, path)
 
 
 def _copy_group(source, target, dtype: str) -> None:

@@ -24,10 +24,10 @@ with `config.yaml`, `history.csv`, `checkpoints/` and `logs/` for TensorBoard.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrestore.complete_files import write_text
 from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.pipeline import decoding_error
 from tfrestore.errors import (
@@ -514,12 +515,11 @@ class _History:
     def append(self, row: dict) -> None:
         self.rows.append(row)
         columns = list(dict.fromkeys(name for each in self.rows for name in each))
-        beside = self.path.with_name(f".{self.path.name}.partial")
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(beside, self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
 
 
 def _in_words(values: dict[str, float]) -> str:

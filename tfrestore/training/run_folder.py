@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
-from tfrestore.models.presets import NETWORK_FILE, TRAINING_FILE, Preset, find_preset, write_text
+from tfrestore.models.presets import NETWORK_FILE, TRAINING_FILE, Preset, find_preset
 from tfrestore.training.configuration import read_config
 
 #: The scores of each epoch.
