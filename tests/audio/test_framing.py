@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrestore.audio.framing import ChunkPlan, overlap_add_in_windows, process_in_chunks
+from tfrestore.audio.framing import ChunkPlan, process_in_chunks
 
 few = settings(deadline=None, max_examples=60)
 
@@ -58,32 +58,6 @@ def test_an_identity_in_chunks_gives_back_every_sample(
     out = joined(process_in_chunks(cut(waveform, sizes), identity, plan, channels), channels)
     np.testing.assert_array_equal(out, waveform)
     assert shapes <= {(batch, 2 * context + chunk)}
-
-
-@few
-@given(
-    samples=st.integers(0, 300),
-    channels=st.integers(1, 4),
-    sizes=block_sizes,
-    half=st.integers(1, 60),
-    batch=st.integers(1, 7),
-)
-def test_an_identity_in_overlapping_windows_gives_back_every_sample(
-    samples, channels, sizes, half, batch
-):
-    waveform = noise(channels, samples)
-    shapes = set()
-
-    def identity(rows):
-        shapes.add(rows.shape)
-        return rows
-
-    out = joined(
-        overlap_add_in_windows(cut(waveform, sizes), identity, 2 * half, channels, batch), channels
-    )
-    assert out.shape == waveform.shape
-    np.testing.assert_allclose(out, waveform, rtol=0, atol=1e-6)
-    assert shapes <= {(batch, 2 * half)}
 
 
 @few
@@ -144,12 +118,11 @@ def test_the_result_does_not_depend_on_how_the_stream_is_cut_into_blocks(samples
     def neighbours(rows):
         return rows * np.roll(rows, 1, axis=1)
 
-    plan = ChunkPlan(17, 5, 3)
-    for cut_up in (
-        lambda sizes: process_in_chunks(cut(waveform, sizes), neighbours, plan, 2),
-        lambda sizes: overlap_add_in_windows(cut(waveform, sizes), neighbours, 24, 2, 3),
-    ):
-        np.testing.assert_array_equal(joined(cut_up(first), 2), joined(cut_up(second), 2))
+    one, other = (
+        joined(process_in_chunks(cut(waveform, sizes), neighbours, ChunkPlan(17, 5, 3), 2), 2)
+        for sizes in (first, second)
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 def test_what_a_process_says_about_the_context_is_thrown_away():
@@ -163,28 +136,12 @@ def test_what_a_process_says_about_the_context_is_thrown_away():
     np.testing.assert_array_equal(out, waveform)
 
 
-def test_two_windows_that_disagree_are_weighted_with_hann_windows():
-    calls = []
-
-    def ones_then_zeros(rows):
-        calls.append(None)
-        return np.full_like(rows, len(calls) % 2)
-
-    out = joined(overlap_add_in_windows([np.zeros((1, 24), np.float32)], ones_then_zeros, 16, 1), 1)
-    fall = np.cos(np.pi * np.arange(8) / 16) ** 2
-    np.testing.assert_allclose(out[0], np.concatenate([fall, 1 - fall, fall]), atol=1e-6)
-
-
-@pytest.mark.parametrize("way", ["chunks", "windows"])
-def test_ten_minutes_need_no_more_memory_than_one(way):
+def test_ten_minutes_need_no_more_memory_than_one():
     block = noise(2, 16_000)
 
     def peak(seconds):
         stream = (block for _ in range(seconds))
-        if way == "chunks":
-            pieces = process_in_chunks(stream, lambda rows: rows, ChunkPlan(32_768, 4096, 4), 2)
-        else:
-            pieces = overlap_add_in_windows(stream, lambda rows: rows, 8192, 2, 4)
+        pieces = process_in_chunks(stream, lambda rows: rows, ChunkPlan(32_768, 4096, 4), 2)
         tracemalloc.start()
         try:
             assert sum(piece.shape[1] for piece in pieces) == seconds * 16_000
@@ -224,12 +181,6 @@ def test_a_process_that_changes_the_shape_is_refused():
 def test_a_plan_without_samples_is_refused(plan):
     with pytest.raises(ValueError, match="at least one"):
         ChunkPlan(*plan)
-
-
-@pytest.mark.parametrize("window", [0, 1, 15])
-def test_an_odd_window_is_refused(window):
-    with pytest.raises(ValueError, match="even number"):
-        list(overlap_add_in_windows([noise(1, 20)], lambda rows: rows, window, 1))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrestore.data import gaps
-from tfrestore.data.gaps import GAP_KINDS, apply_gaps, gap_mask, waveform_gap_mask, waveform_gaps
+from tfrestore.data.gaps import GAP_KINDS, gap_mask, waveform_gap_mask, waveform_gaps
 from tfrestore.errors import UsageError
 
 SPECTROGRAM_KINDS = ["frames", "window", "bands"]
@@ -201,15 +201,6 @@ def test_gaps_of_one_fixed_duration_all_last_that_long():
 def test_a_waveform_too_short_to_lose_a_share_keeps_everything(samples):
     assert len(waveform_gaps(samples, 16000, 0)) == 0
     assert waveform_gap_mask(samples, 16000, 0).tolist() == [True] * samples
-
-
-def test_applying_gaps_zeroes_what_is_lost_and_keeps_the_rest_bit_by_bit():
-    magnitude = np.random.default_rng(0).random((2, 128, 128), np.float32)
-    mask = gap_mask("frames", 0, 0, patches=2)
-    damaged = apply_gaps(magnitude, mask)
-    assert damaged.dtype == np.float32
-    np.testing.assert_array_equal(damaged[mask], magnitude[mask])
-    assert (damaged[~mask] == 0).all()
 
 
 def test_every_kind_has_a_description_of_one_line():

@@ -9,7 +9,6 @@ from tfrestore.errors import InputError
 from tfrestore.metrics import nrmse, psnr
 from tfrestore.metrics.spectral import (
     magnitude_patches,
-    mean_without_infinities,
     spectral_convergence,
 )
 from tfrestore.models.inpainter.network import UNet
@@ -59,12 +58,6 @@ def test_equal_patches_are_infinite_and_a_silent_reference_has_no_nrmse():
     reference[1] = 0
     assert np.isnan(nrmse(reference, reference + 1)).tolist() == [False, True]
     assert np.isnan(nrmse(reference, reference)).tolist() == [False, True]
-
-
-def test_infinities_are_left_out_of_the_mean_and_counted():
-    assert mean_without_infinities([1.0, np.inf, 3.0, np.nan, -np.inf]) == (2.0, 1.0, 2, 3)
-    mean, deviation, count, left_out = mean_without_infinities([np.inf])
-    assert np.isnan([mean, deviation]).all() and (count, left_out) == (0, 1)
 
 
 def test_spectral_convergence_takes_a_complex_spectrum_or_magnitudes():

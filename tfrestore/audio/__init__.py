@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 _MODULES = {
-    "framing": ("ChunkPlan", "overlap_add_in_windows", "process_in_chunks"),
+    "framing": ("ChunkPlan", "process_in_chunks"),
     "mp3": (
         "decode_mp3",
         "encode_mp3",
@@ -20,7 +20,7 @@ _MODULES = {
     "reading": ("AUDIO_SUFFIXES", "AudioInfo", "AudioReader", "read", "read_info"),
     "resampling": ("StreamResampler", "resample", "resampled_length"),
     "tf_decoding": ("decode_excerpt", "tensorflow_io_available"),
-    "writing": ("AudioWriter", "check_writable", "writable_subtypes", "write"),
+    "writing": ("AudioWriter", "writable_subtypes", "write"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

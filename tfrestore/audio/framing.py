@@ -2,13 +2,11 @@
 
 `process_in_chunks` cuts a stream into chunks, gives each its real neighbours as context, and throws
 away what the process says about the context. It is not cross-faded: that would only hide how far
-the edges of a window reach into it. `overlap_add_in_windows` is for networks that were trained on
-windows without context: each sample is the weighted mean of the two windows that hold it, with Hann
-weights.
+the edges of a window reach into it.
 
-Both are transparent (an identity process gives back the stream, first and last sample included),
-put chunks on a fixed grid, so that the result does not depend on the blocks in which the stream
-arrives, and call the process with one shape only, but for what a `ChunkPlan` makes shorter.
+It is transparent (an identity process gives back the stream, first and last sample included), puts
+chunks on a fixed grid, so that the result does not depend on the blocks in which the stream
+arrives, and calls the process with one shape only, but for what a `ChunkPlan` makes shorter.
 """
 
 from __future__ import annotations
@@ -88,91 +86,31 @@ def process_in_chunks(
     Raises:
         ValueError: A block or what the process returns has the wrong shape.
     """
-    windows = _windows(
-        blocks,
-        channels,
-        plan.window_samples,
-        plan.chunk_samples,
-        lead=plan.context_samples,
-        kept_from=plan.context_samples,
-        grid_samples=plan.grid_samples,
-        reflect=plan.reflect,
-    )
+    windows = _windows(blocks, channels, plan)
     for window, kept in _in_batches(windows, process, plan.batch_size, concurrent_batches):
         yield window[:, kept]
 
 
-def overlap_add_in_windows(
-    blocks: Iterable[np.ndarray],
-    process: Process,
-    window_samples: int,
-    channels: int,
-    batch_size: int = 1,
-) -> Iterator[np.ndarray]:
-    """Runs a process over a stream in windows that overlap by half, and adds the results.
-
-    Analysis windows are rectangular, synthesis windows are periodic Hann windows, whose two
-    overlapping halves sum to one. The first window begins half a window before the stream, so that
-    the first samples too are seen twice; outside the stream it is reflected.
-
-    Args:
-        blocks: The stream: arrays of shape `(channels, any number)`, one after the other.
-        process: Takes float32 of shape `(batch_size, window_samples)` and returns the same shape.
-            Rows are the channels of a window, then those of the next; the last batch is filled up
-            with silence.
-        window_samples: Length of a window, an even number.
-        channels: Number of channels of the stream.
-        batch_size: Rows that the process gets at once.
-
-    Yields:
-        float32 arrays `(channels, up to window_samples / 2)`, which joined have the length of the
-        stream.
-
-    Raises:
-        ValueError: `window_samples` is odd, or a block or what the process returns has the wrong
-            shape.
-    """
-    if window_samples < 2 or window_samples % 2 or batch_size < 1:
-        raise ValueError(
-            "A window that overlaps by half has an even number of samples and a batch at least one "
-            f"row; received {window_samples} and {batch_size}."
-        )
-    hop = window_samples // 2
-    rise = (0.5 - 0.5 * np.cos(np.pi * np.arange(hop) / hop)).astype(np.float32)
-    fall = 1 - rise
-    second_half = np.zeros((channels, hop), np.float32)
-    windows = _windows(blocks, channels, window_samples, hop, lead=hop, kept_from=0)
-    for window, kept in _in_batches(windows, process, batch_size):
-        if kept.stop:
-            yield (second_half + rise * window[:, :hop])[:, : kept.stop]
-        second_half = fall * window[:, hop:]
-
-
 def _windows(
-    blocks: Iterable[np.ndarray],
-    channels: int,
-    window_samples: int,
-    hop: int,
-    lead: int,
-    kept_from: int,
-    grid_samples: int | None = None,
-    reflect: bool = True,
+    blocks: Iterable[np.ndarray], channels: int, plan: ChunkPlan
 ) -> Iterator[tuple[np.ndarray, slice]]:
-    """Cuts a stream into windows that begin `hop` apart, the first `lead` before the stream.
+    """Cuts a stream into windows a chunk apart, the first of which begins with its context.
 
-    Yields each window and which of its samples to keep: of the `hop` samples from `kept_from` on
-    those inside the stream. Where these are fewer, the window is shorter by as many multiples of
-    `grid_samples`; without `reflect` so is one that reaches beyond the stream.
+    Yields each window and which of its samples to keep: those of the chunk that are inside the
+    stream. Where these are fewer, the window is shorter by as many multiples of the grid; one that
+    reaches beyond the stream is too, unless that is reflected.
     """
-    buffer = _WindowBuffer(channels, window_samples, start=-lead)
+    context, hop = plan.context_samples, plan.chunk_samples
+    buffer = _WindowBuffer(channels, plan.window_samples, start=-context)
 
     def window() -> tuple[np.ndarray, slice]:
-        kept = buffer.kept(kept_from, hop)
-        length = window_samples
-        if grid_samples:
-            length -= (hop - kept) // grid_samples * grid_samples
-        first, last = (0, length) if reflect else buffer.inside_stream(length)
-        return buffer.window()[:, first:last], slice(kept_from - first, kept_from - first + kept)
+        # A window is asked for only while its chunk has begun.
+        kept = min(hop, buffer.end - buffer.start - context)
+        length = plan.window_samples
+        if plan.grid_samples:
+            length -= (hop - kept) // plan.grid_samples * plan.grid_samples
+        first, last = (0, length) if plan.reflect else buffer.inside_stream(length)
+        return buffer.window()[:, first:last], slice(context - first, context - first + kept)
 
     for block in blocks:
         if block.ndim != 2 or block.shape[0] != channels:
@@ -185,7 +123,7 @@ def _windows(
             if buffer.is_full:
                 yield window()
                 buffer.advance(hop)
-    while buffer.start + kept_from < buffer.end:
+    while buffer.start + context < buffer.end:
         yield window()
         buffer.advance(hop)
 
@@ -228,10 +166,6 @@ class _WindowBuffer:
         """Which of the window's first `length` samples are the stream's."""
         return max(0, -self.start), min(length, self.end - self.start)
 
-    def kept(self, kept_from: int, hop: int) -> int:
-        first = self.start + kept_from
-        return max(0, min(self.end, first + hop) - max(0, first))
-
     def advance(self, hop: int) -> None:
         self.start += hop
         first = min(max(0, self.start), self.end)
@@ -251,7 +185,7 @@ def _in_batches(
     windows: Iterable[tuple[np.ndarray, slice]],
     process: Process,
     batch_size: int,
-    concurrent_batches: int = 1,
+    concurrent_batches: int,
 ) -> Iterator[tuple[np.ndarray, slice]]:
     """Puts the rows of the windows through `process`, `batch_size` at once, and keeps the order."""
     # A window waits here until each of its rows has been through the process.

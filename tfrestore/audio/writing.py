@@ -287,23 +287,6 @@ def writable_subtypes(path: str | os.PathLike) -> tuple[str, ...]:
     return tuple(_WRITABLE[suffix][1])
 
 
-def check_writable(
-    path: str | os.PathLike, sample_rate: int, channels: int, subtype: str | None = None
-) -> None:
-    """Raises the `UsageError` that `AudioWriter` would raise, before any work is done.
-
-    Args:
-        path: The file to write.
-        sample_rate: In hertz.
-        channels: Number of channels.
-        subtype: As for `AudioWriter`.
-
-    Raises:
-        UsageError: The format does not exist or cannot hold this.
-    """
-    _checked_format(Path(path), sample_rate, channels, subtype)
-
-
 def _checked_format(
     path: Path, sample_rate: int, channels: int, subtype: str | None
 ) -> tuple[str, str]:

@@ -92,11 +92,6 @@ def gap_mask(
     return mask.reshape(*indices.shape, *shape)
 
 
-def apply_gaps(magnitude: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The magnitude, its float dtype kept, with zeros where `mask` (broadcast) is False."""
-    return magnitude * mask.astype(magnitude.dtype)
-
-
 def waveform_gaps(
     samples: int,
     sample_rate: int,

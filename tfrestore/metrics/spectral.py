@@ -109,21 +109,5 @@ def spectral_convergence(magnitude, estimate) -> np.ndarray:
     return nrmse(magnitude, np.abs(estimate))
 
 
-def mean_without_infinities(values) -> tuple[float, float, int, int]:
-    """Mean of the finite values: Serra et al. leave patches of infinite PSNR out of the mean.
-
-    Args:
-        values: Any shape; infinite and undefined (NaN) values are left out.
-
-    Returns:
-        (mean, standard deviation, number of values in them, number left out); the first two are NaN
-        where no value is finite.
-    """
-    values = np.asarray(values, "float64").ravel()
-    finite = values[np.isfinite(values)]
-    mean, deviation = (finite.mean(), finite.std()) if finite.size else (np.nan, np.nan)
-    return float(mean), float(deviation), finite.size, values.size - finite.size
-
-
 def _patches(reference, estimate) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.asarray(x, "float64") for x in pair(reference, estimate, ("frames", "bins")))

@@ -18,8 +18,6 @@ Departures from the authors' code, each with the switch that brings theirs back:
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -284,12 +282,6 @@ class InpainterExamples:
         """Batches `(degraded, target)`, float32 `(batch_size, frames, bins, 1)` each."""
         batched = self.excerpts.dataset(tracks, batch_size, seed, start, batches)
         return batched.map(self._pair, num_parallel_calls=tf.data.AUTOTUNE)
-
-    def in_file_order(self) -> InpainterExamples:
-        """The same examples one after the other, track by track: what validation looks at."""
-        ordered = copy.copy(self)
-        ordered.excerpts = dataclasses.replace(self.excerpts, order="file")
-        return ordered
 
     def _pair(self, waveforms, masks):
         restorer = self.restorer
