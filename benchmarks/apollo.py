@@ -45,6 +45,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.parser import make_parser
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -133,7 +135,7 @@ def run_child(*arguments: str) -> list[dict]:
 
 def main() -> None:
     """Prints a table per precision."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--preset", default="apollo")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 3, 10, 60])
     parser.add_argument("--channels", type=int, default=1)
@@ -173,13 +175,14 @@ def main() -> None:
                     flush=True,
                 )
     if options.minutes:
-        from benchmarks.restore_memory import CHANNELS, measure
+        from benchmarks.restore_memory import measure
 
+        channels = 2
         print("minutes of stereo  s per second of a channel  peak resident (GiB)")
         with tempfile.TemporaryDirectory() as folder:
             for minutes in options.minutes:
-                seconds, peak = measure(minutes, options.preset, Path(folder))
-                cost = seconds / 60 / minutes / CHANNELS
+                seconds, peak = measure(minutes, channels, options.preset, Path(folder))
+                cost = seconds / 60 / minutes / channels
                 print(f"{minutes:17g}  {cost:25.3f}  {peak:19.2f}", flush=True)
 
 

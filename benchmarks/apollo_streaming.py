@@ -17,8 +17,9 @@ import time
 
 import numpy as np
 
+from benchmarks.parser import make_parser
 from benchmarks.sr_gan import make_peak
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import run_command
 from tfrestore.models.presets import find_preset, preset_names
 
 
@@ -88,7 +89,7 @@ def benchmark(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("benchmark", __doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     causal = ["apollo_tiny", "apollo_small", "apollo_causal"]
     parser.add_argument(
         "--presets", nargs="+", default=causal, choices=preset_names("apollo"), metavar="PRESET"

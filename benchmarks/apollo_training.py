@@ -16,14 +16,14 @@ import resource
 import sys
 import time
 
+from benchmarks.parser import make_parser
 from benchmarks.sr_gan import best_seconds, make_peak
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("apollo_training", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.apollo_training"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--preset", default="apollo", help="whose generator and recipe")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of an excerpt")
     parser.add_argument("--batch-size", type=int, default=1, help="excerpts per step")

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.command_line import make_parser, run_command
+from benchmarks.parser import make_parser
+from tfrestore.command_line import run_command
 
 SAMPLE_RATE = 44100
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("evaluation", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.evaluation"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--files", type=int, default=32, help="pairs to score")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="processes")

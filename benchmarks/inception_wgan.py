@@ -14,8 +14,7 @@ Rows that are compared take turns, so that both have the same neighbours. The be
 
 from __future__ import annotations
 
-import argparse
-
+from benchmarks.parser import make_parser
 from benchmarks.sr_gan import best_seconds
 
 # Channels, filters, taps and samples of the generator's and the discriminator's long convolutions.
@@ -110,7 +109,7 @@ def measure_convolutions(runs: int) -> None:
 
 def main() -> None:
     """Prints all of it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--preset", default="inception_wgan_time")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.command_line import make_parser, positive_number, run_command
+from benchmarks.parser import make_parser
+from tfrestore.command_line import positive_number, run_command
 
 BIT_RATES = (16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320)
 LOW_RATES = (22050, 32000)
@@ -36,8 +37,7 @@ DECISIONS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("inspection", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.inspection"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--data", required=True, help="folder of intact music")
     parser.add_argument(
         "--seconds", type=positive_number, default=10.0, help="of each recording's beginning"

@@ -13,7 +13,8 @@ import os
 import time
 from collections.abc import Callable
 
-from tfrestore.command_line import make_parser, run_command
+from benchmarks.parser import make_parser
+from tfrestore.command_line import run_command
 
 SAMPLE_RATE = 48000
 
@@ -23,8 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     # As in evaluate's processes, each of which has a core; read when NumPy is first imported.
     for library in ("OPENBLAS_NUM", "MKL_NUM", "OMP_NUM", "VECLIB_MAXIMUM"):
         os.environ[f"{library}_THREADS"] = "1"
-    parser = make_parser("metrics", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.metrics"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument(
         "--seconds", type=float, nargs="+", default=[10.0, 20.0, 40.0], help="lengths to measure"
     )

@@ -20,16 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.parser import make_parser
 from benchmarks.rates import items_per_second, print_parts, start_training
-from tfrestore.command_line import available_cores, make_parser, run_command
+from tfrestore.command_line import available_cores, run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Of so many pairs the parts are measured.
+PARTS_PAIRS = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("mp3_pairs", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.mp3_pairs"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--data", default="demo", help="folder of music, fma:FOLDER, or demo")
     parser.add_argument("--preset", default="sr_gan_tiny", help="preset to train")
     parser.add_argument("--batch-size", type=int, help="pairs per step")
@@ -98,7 +101,7 @@ def benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
+def _print_parts(pairs, tracks, prepared) -> None:
     """What the parts of a pair take on one core, without tf.data around them."""
     from tfrestore.audio.mp3 import decode_mp3, encode_mp3
     from tfrestore.audio.reading import read
@@ -112,10 +115,10 @@ def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
     reader = PairReader(pairs, tracks, seed=0)
     lead, tail = round(LEAD_SECONDS * rate), round(TAIL_SECONDS * rate)
     plans, waveforms, records = [], [], []
-    for track, number in map(reader.place, range(count)):
+    for track, number in map(reader.place, range(PARTS_PAIRS)):
         first = max(0, pairs.begins(track)[number] - lead)
         plans.append(plan_excerpt(track, first, lead + pairs.samples + tail, rate))
-    for track, number in map(PairReader(pairs, prepared, seed=0).place, range(count)):
+    for track, number in map(PairReader(pairs, prepared, seed=0).place, range(PARTS_PAIRS)):
         records.append(track.records[number])
     mp3s, decoded = [], []
 
@@ -141,7 +144,7 @@ def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
             resample(waveform, codec_rate, rate)
 
     def make():
-        for track, number in map(reader.place, range(count)):
+        for track, number in map(reader.place, range(PARTS_PAIRS)):
             begin = pairs.begins(track)[number]
             pair = encode_pair(track, begin, pairs.samples, rate, [kbit_per_second])
             pair.decode(kbit_per_second, rate)
@@ -154,7 +157,7 @@ def _print_parts(pairs, tracks, prepared, count: int = 100) -> None:
     encode_mp3(np.zeros((1, 1), np.float32), rate, kbit_per_second)
     print_parts(
         "pair",
-        count,
+        PARTS_PAIRS,
         [
             ("decode (soundfile), mix", decode),
             ("resample, where needed", convert),

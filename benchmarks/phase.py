@@ -6,12 +6,12 @@ prints the gain in PSNR of the magnitude patches and of the waveform, mean and w
 
 from __future__ import annotations
 
-import argparse
 import functools
 
 import numpy as np
 from keras import ops
 
+from benchmarks.parser import make_parser
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import DAMAGED_SHARES
 from tfrestore.data.gaps import waveform_gap_mask
@@ -63,7 +63,7 @@ def predict(restorer):
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--model", required=True, help="folder of a trained run")
     parser.add_argument("--data", default="demo", help="folder of music, or demo")
     parser.add_argument("--split", default="test")

@@ -16,16 +16,16 @@ import os
 
 import numpy as np
 
+from benchmarks.parser import make_parser
 from benchmarks.rates import items_per_second, print_parts, start_training
-from tfrestore.command_line import make_parser, run_command
+from tfrestore.command_line import run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("pipeline", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.pipeline"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--data", default="demo", help="folder of music, fma:FOLDER, or demo")
     parser.add_argument("--preset", default="unet_tiny", help="preset to train")
     parser.add_argument("--batch-size", type=int, help="patches per step")

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.parser import make_parser
+
 SAMPLE_RATE = 44100
 GAP_SECONDS = 0.03
 
@@ -72,7 +74,7 @@ def measure(minutes: float, channels: int, preset: str, folder: Path) -> tuple[f
 
 def main() -> None:
     """Prints a line per length."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--minutes", type=float, nargs="+", default=[60, 120])
     parser.add_argument("--channels", type=int, default=2)
     parser.add_argument("--preset", default="unet_tiny")

@@ -9,7 +9,6 @@ the median of the turns' ratios counts. Clients, server and model share this mac
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.parser import make_parser
 from serving.remote.load import measure_load
 from tfrestore.audio.tone import tone_with_gap
 
@@ -206,7 +206,7 @@ def batching(
 
 def main() -> None:
     """Prints what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--preset", default="unet_tiny")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from benchmarks.parser import make_parser
+
 PEAK_SIZE = 4096
 
 
@@ -104,7 +106,7 @@ def make_restore(preset: str, seconds: float):
     return lambda: restorer.restore(waveform, restorer.sample_rate), None
 
 
-def make_training(preset: str, seconds: float):
+def make_training(preset: str):
     """A training step of generator and critic on one excerpt of 336 frames."""
     import numpy as np
     import tensorflow as tf
@@ -120,10 +122,11 @@ def make_training(preset: str, seconds: float):
     return lambda: step(batch), None
 
 
+# What makes a row's function, the row's name and the number of runs.
 ROWS = {
     "forward": (make_forward, "forward pass", 5),
     "restore": (make_restore, "restoring", 2),
-    "training": (make_training, "training step", 2),
+    "training": (lambda preset, _: make_training(preset), "training step", 2),
 }
 
 
@@ -151,7 +154,7 @@ def measure(row: str, preset: str, seconds: float) -> dict:
 
 def main() -> None:
     """Prints a line per row."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--preset", default="sr_gan_16k")
     parser.add_argument("--seconds", type=float, default=10, help="length of the recording")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))

@@ -16,16 +16,16 @@ import time
 
 import numpy as np
 
+from benchmarks.parser import make_parser
 from benchmarks.rates import items_per_second, print_parts
-from tfrestore.command_line import available_cores, make_parser, positive_integer, run_command
+from tfrestore.command_line import available_cores, positive_integer, run_command
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("stem_mixes", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.stem_mixes"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--data", default="demo", help="musdb:FOLDER, stems:FOLDER, or any music")
     parser.add_argument("--batch-size", type=positive_integer, default=4, help="examples a batch")
     parser.add_argument("--examples", type=positive_integer, default=100, help="for the stages")

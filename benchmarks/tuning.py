@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tfrestore.command_line import make_parser, run_command
+from benchmarks.parser import make_parser
+from tfrestore.command_line import run_command
 
 SAMPLE_RATE = 16000
 SPACE = {
@@ -31,8 +32,7 @@ SETTINGS = ("steps_per_epoch=10", "validation_examples=16", "calibration_batches
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = make_parser("tuning", __doc__.partition("\n\n")[2].strip())
-    parser.prog = "python -m benchmarks.tuning"
+    parser = make_parser(__spec__.name, __doc__)
     parser.add_argument("--trials", type=int, default=24, help="trials of each search")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="how many")
     return run_command(parser, benchmark, arguments)

@@ -21,4 +21,4 @@ def test_each_program_says_what_it_measures_and_how_it_is_called(name, capsys, m
         runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
     assert not end.value.code
     shown = capsys.readouterr().out
-    assert "usage: " in shown and "options:" in shown
+    assert shown.startswith(f"usage: python -m benchmarks.{name} ") and "options:" in shown
