@@ -5,7 +5,13 @@ import warnings
 import numpy as np
 import pytest
 
-from tfrestore.pictures import MOST_COLUMNS, spectrogram_db, spectrogram_picture, write_picture
+from tfrestore.pictures import (
+    FLOOR_DB,
+    MOST_COLUMNS,
+    spectrogram_db,
+    spectrogram_picture,
+    write_picture,
+)
 
 
 def sine(frequency, sample_rate, seconds=1.0, amplitude=1.0):
@@ -28,7 +34,7 @@ def test_a_sine_of_full_scale_has_0_db_at_its_frequency(sample_rate):
 def test_silence_has_the_floor_and_no_warning_is_given():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert (spectrogram_db(np.zeros(5000), 16000, floor_db=-70) == -70).all()
+        assert (spectrogram_db(np.zeros(5000), 16000) == FLOOR_DB).all()
         spectrogram_picture({"silence": np.zeros(8000, np.float32)}, 16000)
 
 

@@ -12,16 +12,19 @@ from tfrestore.complete_files import file_beside
 # More columns than this are not seen in a picture.
 MOST_COLUMNS = 2000
 
+# What is shown as black, relative to a sine of full scale.
+FLOOR_DB = -90.0
 
-def spectrogram_picture(
-    waveforms: dict[str, np.ndarray], sample_rate: int, floor_db: float = -90.0
-) -> np.ndarray:
+# About how long a frame is; it has a power of 2 of samples.
+_FRAME_SECONDS = 0.032
+
+
+def spectrogram_picture(waveforms: dict[str, np.ndarray], sample_rate: int) -> np.ndarray:
     """Log-magnitude spectrograms of waveforms, one above the other with one scale.
 
     Args:
         waveforms: title to float `(samples,)`; full scale is 1.
         sample_rate: Hz.
-        floor_db: what is shown as black, relative to a full-scale sine.
 
     Returns:
         uint8 `(height, width, 3)`.
@@ -30,11 +33,11 @@ def spectrogram_picture(
     axes = figure.subplots(len(waveforms), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (title, waveform) in zip(axes, waveforms.items(), strict=True):
         image = axis.imshow(
-            spectrogram_db(waveform, sample_rate, floor_db).T,
+            spectrogram_db(waveform, sample_rate).T,
             origin="lower",
             aspect="auto",
             extent=(0, len(waveform) / sample_rate, 0, sample_rate / 2000),
-            vmin=floor_db,
+            vmin=FLOOR_DB,
             vmax=-10,
             cmap="magma",
         )
@@ -61,27 +64,24 @@ def figure_picture(figure) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
-def spectrogram_db(
-    waveform: np.ndarray, sample_rate: int, floor_db: float = -90.0, frame_seconds: float = 0.032
-) -> np.ndarray:
+def spectrogram_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Magnitudes of a short-time Fourier transform with a Hann window, in dB.
 
     Args:
         waveform: float `(samples,)`; a shorter one than a frame is filled up with silence.
         sample_rate: Hz.
-        floor_db: the least value, which silence has; a sine of full scale has about 0.
-        frame_seconds: about how long a frame is; it has a power of 2 of samples.
 
     Returns:
-        float32 `(columns, frame_length // 2 + 1)`, at most `MOST_COLUMNS` columns.
+        float32 `(columns, frame_length // 2 + 1)`, at most `MOST_COLUMNS` columns. Silence has
+        `FLOOR_DB`, a sine of full scale about 0.
     """
-    frame_length = 2 ** max(4, round(np.log2(sample_rate * frame_seconds)))
+    frame_length = 2 ** max(4, round(np.log2(sample_rate * _FRAME_SECONDS)))
     waveform = np.pad(waveform, (0, max(0, frame_length - len(waveform))))
     hop_length = max(frame_length // 4, -(-len(waveform) // MOST_COLUMNS))
     frames = np.lib.stride_tricks.sliding_window_view(waveform, frame_length)[::hop_length]
     window = np.hanning(frame_length + 1)[:-1]
     magnitude = np.abs(np.fft.rfft(frames * window)) / (window.sum() / 2)
-    return (20 * np.log10(np.maximum(magnitude, 10 ** (floor_db / 20)))).astype(np.float32)
+    return (20 * np.log10(np.maximum(magnitude, 10 ** (FLOOR_DB / 20)))).astype(np.float32)
 
 
 def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:

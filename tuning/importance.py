@@ -121,7 +121,7 @@ def coordinate(hyperparameter, value) -> float | None:
 
 
 def measure_importance(
-    space: Sequence, values: Sequence[Mapping[str, object]], scores: Sequence[float], seed: int = 0
+    space: Sequence, values: Sequence[Mapping[str, object]], scores: Sequence[float]
 ) -> Importances:
     """Shares the variance of a score over a space out among its hyperparameters.
 
@@ -130,7 +130,6 @@ def measure_importance(
         values: For every configuration the values by name. Configurations with a value that the
             space does not have are left out.
         scores: The score of each configuration, higher is better; all after equally long training.
-        seed: Decides the forests and the resampling.
 
     Raises:
         InputError: if nothing can be said, with the reason: too few configurations, or equal
@@ -159,7 +158,7 @@ def measure_importance(
     target = _without_outliers(np.array([scores[place] for place in kept], dtype=np.float64))
     if np.ptp(target) == 0:
         raise InputError("all configurations have the same score.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     base = _base_points(hyperparameters)
     indices, unseen = [], np.full((TREES, len(target)), np.nan)
     for predictions in unseen:

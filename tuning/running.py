@@ -122,9 +122,8 @@ def _alone(
     logging.getLogger("tfrestore.training").setLevel(logging.WARNING)
     hypermodel = PresetHyperModel(request.preset, request.space)
     trials = _trial_request(request, options, catalogue)
-    tuner = TrainingTuner(oracle, hypermodel, trials, folder, bars, deadline)
     view = SearchView(oracle, bars)
-    tuner.watch = view.update
+    tuner = TrainingTuner(oracle, hypermodel, trials, folder, bars, deadline, view.update)
     try:
         tuner.search()
     except TimeIsUp:

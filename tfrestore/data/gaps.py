@@ -160,14 +160,10 @@ def waveform_gap_mask(
     index: int = 0,
     *,
     shares: tuple[float, float] = PAPER_SHARES,
-    milliseconds: tuple[float, float] = (10.0, 50.0),
 ) -> np.ndarray:
     """`waveform_gaps` as a bool array (samples,), True where a sample is kept; same arguments."""
     mask = np.ones(samples, bool)
-    gaps = waveform_gaps(
-        samples, sample_rate, seed, index, shares=shares, milliseconds=milliseconds
-    )
-    for start, stop in gaps:
+    for start, stop in waveform_gaps(samples, sample_rate, seed, index, shares=shares):
         mask[start:stop] = False
     return mask
 
