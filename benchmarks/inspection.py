@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def benchmark(options: argparse.Namespace) -> int:
     """Measures and prints; returns the exit code."""
     from tfrestore.audio.reading import read
-    from tfrestore.data.catalogue import audio_files
+    from tfrestore.data.tracks import audio_files
     from tfrestore.preset_choice import choose_for_file
 
     columns = list(dict.fromkeys(DECISIONS.values()))

@@ -143,7 +143,7 @@ def _degradations(names: list[str]) -> list:
 
 def _splits(catalogue, asked: str | None) -> list[str]:
     """The splits to prepare; those that were asked for have tracks."""
-    from tfrestore.data.catalogue import SPLITS
+    from tfrestore.data.tracks import SPLITS
 
     if asked in (None, "all"):
         wanted = SPLITS if asked else ("train", "validation")

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation, Mp3
+from tfrestore.data.tracks import Track
 from tfrestore.evaluation.measurement import Excerpt
 from tfrestore.evaluation.rulers import RULERS
 from tfrestore.evaluation.scoring import score_waveforms

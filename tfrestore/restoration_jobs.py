@@ -46,7 +46,7 @@ def find_inputs(inputs: Iterable[str], suffix: str) -> list[tuple[Path, Path]]:
         UsageError: if a folder holds no audio.
     """
     from tfrestore.audio.reading import AUDIO_SUFFIXES
-    from tfrestore.data.catalogue import audio_files
+    from tfrestore.data.tracks import audio_files
 
     def is_result(file: Path) -> bool:
         return bool(suffix and re.search(rf"{re.escape(suffix)}(\.[0-9]+)?$", file.stem))

@@ -17,9 +17,9 @@ import keras
 import keras_tuner
 import numpy as np
 
-from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.degradation import parse_degradation
 from tfrestore.data.songs import with_stems
+from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import UndefinedMetricError, UsageError
 from tfrestore.evaluation.measurement import DEGRADED
 from tfrestore.evaluation.restorations import Restorations

@@ -17,8 +17,8 @@ from pathlib import Path
 import keras_tuner
 from rich.progress import Progress
 
-from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.shards import open_training_data
+from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import UsageError
 from tfrestore.progress import progress_bars
 from tuning.chief import address_of_environment, serve_workers

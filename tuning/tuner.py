@@ -28,7 +28,7 @@ from keras_tuner.src import config as keras_tuner_config
 from rich.progress import Progress
 
 from tfrestore.complete_files import folder_beside, remove_unfinished, write_text
-from tfrestore.data.catalogue import Catalogue
+from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import (
     DivergedError,
     InputError,

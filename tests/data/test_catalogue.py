@@ -10,7 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrestore.data.catalogue import Catalogue, Track, open_catalogue, open_folder, split_of
+from tfrestore.data.catalogue import open_catalogue
+from tfrestore.data.tracks import Catalogue, Track, open_folder, split_of
 from tfrestore.errors import UsageError
 
 

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrestore.audio.bandwidth import reduce_bandwidth
-from tfrestore.data.catalogue import open_catalogue, open_folder
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import DAMAGED_SHARES, parse_degradation
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_rendering import PairRenderer
+from tfrestore.data.tracks import open_folder
 from tfrestore.errors import UsageError
 
 RATE = 16000

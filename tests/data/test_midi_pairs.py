@@ -9,12 +9,13 @@ import pytest
 from tests.data.midi_maker import write_notes
 from tests.data.test_midi_rendering import cache  # noqa: F401
 from tests.data.test_mp3_pairs import batches, examples, make_track, same
-from tfrestore.data.catalogue import open_catalogue, split_of
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.excerpt_pairs import PairReader
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_catalogue import MAESTRO_COLUMNS
 from tfrestore.data.midi_pairs import MidiPairs
 from tfrestore.data.midi_rendering import PairRenderer
+from tfrestore.data.tracks import split_of
 from tfrestore.errors import UsageError
 
 pytest.importorskip("symusic")

@@ -15,10 +15,10 @@ from tests.conftest import synthesize
 from tfrestore.audio.mp3 import mp3_round_trip
 from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpt_pairs import PairReader
 from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
 from tfrestore.data.pipeline import decoding_error
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 
 SAMPLES = 16384

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample, resampled_length
 from tfrestore.audio.tf_decoding import tensorflow_io_available
-from tfrestore.data.catalogue import Track, open_catalogue
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.gaps import gap_mask, waveform_gap_mask
 from tfrestore.data.pipeline import ExcerptReader, GapExamples, PatchGeometry, decoding_error
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 
 GEOMETRY = PatchGeometry(frames=16)

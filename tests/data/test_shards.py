@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_mp3_pairs import SAMPLES, batches, make_track, same, tracks  # noqa: F401
-from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
 from tfrestore.data.pipeline import GapExamples, decoding_error
 from tfrestore.data.preparation import prepare_pairs
 from tfrestore.data.shards import open_shards, open_training_data, read_pair
+from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import AudioFileError, UsageError
 
 PAIRS = Mp3Pairs([16, 64], samples=SAMPLES)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.data.stem_trees import make_moisesdb, write
 from tfrestore.data import source_activity
-from tfrestore.data.catalogue import Track, open_catalogue, open_folder
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.source_activity import ActiveSources, SourceActivity, active_excerpts
+from tfrestore.data.tracks import Track, open_folder
 
 RATE = 8000
 #: Excerpts of 1 s, chunks of 0.1 s.

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from tests.data.stem_trees import make_moisesdb, make_musdb, write
 from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import open_catalogue, split_of
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.excerpts import read_excerpt, read_frames
 from tfrestore.data.mp3_pairs import Mp3Pairs
 from tfrestore.data.pipeline import GapExamples
 from tfrestore.data.songs import Song, Stem, with_own_files, with_stems
 from tfrestore.data.stem_folders import recognise
+from tfrestore.data.tracks import split_of
 from tfrestore.errors import UsageError
 
 SILENCE = np.zeros(800, np.float32)

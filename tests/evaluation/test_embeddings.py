@@ -6,8 +6,8 @@ import soundfile
 
 from tests.conftest import synthesize
 from tfrestore.audio.bandwidth import reduce_bandwidth
-from tfrestore.data.catalogue import open_folder
 from tfrestore.data.degradation import parse_degradation
+from tfrestore.data.tracks import open_folder
 from tfrestore.errors import InputError, UsageError
 from tfrestore.evaluation.embeddings import (
     COMPONENTS,

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from tests.conftest import synthesize
-from tfrestore.data.catalogue import open_folder
 from tfrestore.data.degradation import parse_degradation
+from tfrestore.data.tracks import open_folder
 from tfrestore.errors import UsageError
 from tfrestore.evaluation.measurement import DEGRADED
 from tfrestore.evaluation.restorations import Restorations

@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 
 from tfrestore.audio.bandwidth import MARGIN, check_factor, reduce_bandwidth
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpt_pairs import ExcerptPairs
 from tfrestore.data.excerpts import read_excerpt
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 
 #: The window of Sifringer et al., 0.186 s at 44.1 kHz.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrestore.audio.spectral_edges import SpectralEdges
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import read_frames
+from tfrestore.data.tracks import Track
 
 # An edge falls by so much; the music's own treble falls by less within 0.7 kHz.
 _SHARP_FALL = 25.0

@@ -22,7 +22,7 @@ from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.errors import UsageError
 
 if TYPE_CHECKING:
-    from tfrestore.data.catalogue import Track
+    from tfrestore.data.tracks import Track
 
 #: Least and largest share of a damaged recording that is lost in `gaps:waveform`: less than the
 #: paper's patches lose, as much as a scratched disc or a bad connection.

@@ -24,8 +24,8 @@ import numpy as np
 
 from tfrestore.audio.mp3 import decode_mp3, encode_mp3, mp3_sample_rate
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import read_excerpt
+from tfrestore.data.tracks import Track
 
 LEAD_SECONDS = 1.0
 # Longer than three frames at the lowest sample rate that LAME takes for music, 16 kHz.

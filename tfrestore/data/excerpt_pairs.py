@@ -22,9 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrestore.data.bandwidths import Bandwidths
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import ORDERS, Replacements, fractions, length_of
 from tfrestore.data.pair_batches import pair_batches
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 
 

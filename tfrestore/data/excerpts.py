@@ -17,8 +17,8 @@ import numpy as np
 
 from tfrestore.audio.reading import read
 from tfrestore.audio.resampling import resample, resampled_length
-from tfrestore.data.catalogue import Track
 from tfrestore.data.songs import Song
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError
 
 # The orders in which examples come: drawn at random, or one after the other, track by track.

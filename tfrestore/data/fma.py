@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrestore.audio.reading import AUDIO_SUFFIXES
-from tfrestore.data.catalogue import Catalogue, read_tracks
+from tfrestore.data.tracks import Catalogue, read_tracks
 from tfrestore.errors import UsageError
 
 TRAINING_GENRES = (

@@ -14,10 +14,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfrestore.data.catalogue import SPLITS, Catalogue, Entry, Track, open_folder, track_name
 from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.midi_rendering import piece_length
 from tfrestore.data.sound_font import SYNTHESIZER_RATE
+from tfrestore.data.tracks import SPLITS, Catalogue, Entry, Track, open_folder, track_name
 from tfrestore.errors import InputError, UsageError
 
 MAESTRO_COLUMNS = (

@@ -16,13 +16,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpt_pairs import ExcerptPairs
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.midi_rendering import pair_renderer
 from tfrestore.data.rendered_pairs import RenderedTrack
 from tfrestore.data.sound_font import SYNTHESIZER_RATE
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 
 

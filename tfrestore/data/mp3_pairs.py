@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrestore.audio.mp3 import mp3_sample_rate
-from tfrestore.data.catalogue import Track
 from tfrestore.data.encoded_pairs import encode_pair
 from tfrestore.data.excerpt_pairs import ExcerptPairs
 from tfrestore.data.excerpts import length_of
 from tfrestore.data.shards import PreparedTrack, read_pair
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 
 #: Samples of 336 frames: 2048 + 335 * 512.

@@ -19,7 +19,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfrestore.audio.tf_decoding import decode_excerpt
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import (
     MOST_ATTEMPTS,
     ORDERS,
@@ -33,6 +32,7 @@ from tfrestore.data.excerpts import (
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask, waveform_gap_mask
 from tfrestore.data.shards import PreparedTrack
 from tfrestore.data.songs import with_own_files
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 
 

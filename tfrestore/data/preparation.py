@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 from tfrestore.complete_files import remove_unfinished
 from tfrestore.data import shards
-from tfrestore.data.catalogue import Catalogue, Track
 from tfrestore.data.encoded_pairs import LEAD_SECONDS, TAIL_SECONDS, EncodedPair, encode_pair
 from tfrestore.data.mp3_pairs import Mp3Pairs, listening_excerpt
 from tfrestore.data.shards import KeptPair, PairSettings
+from tfrestore.data.tracks import Catalogue, Track
 from tfrestore.errors import AudioFileError, InputError, UsageError
 from tfrestore.log_lines import each_line_once
 

@@ -25,10 +25,10 @@ import numpy as np
 from tfrestore.audio.reading import read, read_info
 from tfrestore.audio.writing import UNFINISHED, AudioWriter
 from tfrestore.complete_files import write_text
-from tfrestore.data.catalogue import Catalogue, Track
 from tfrestore.data.instrument_swap import InstrumentSwap
 from tfrestore.data.midi_rendering import BLOCK_SAMPLES, pair_renderer
 from tfrestore.data.sound_font import SYNTHESIZER_RATE, playable_sound_font
+from tfrestore.data.tracks import Catalogue, Track
 from tfrestore.errors import AudioFileError, InputError, UsageError
 from tfrestore.worker_processes import worker_processes
 

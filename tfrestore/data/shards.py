@@ -30,9 +30,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrestore.complete_files import file_beside, write_text
-from tfrestore.data.catalogue import Catalogue, Track, open_catalogue
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.encoded_pairs import EncodedPair, Mp3Excerpt
 from tfrestore.data.rendered_pairs import is_rendered, open_rendered
+from tfrestore.data.tracks import Catalogue, Track
 from tfrestore.errors import AudioFileError, UsageError
 
 MANIFEST = "mp3_pairs.json"

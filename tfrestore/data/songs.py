@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfrestore.data.catalogue import Track
+from tfrestore.data.tracks import Track
 
 #: The kinds of content of Apollo's Table II, as genres of songs and of their stems.
 MIXED = "mixed content"

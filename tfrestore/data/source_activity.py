@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import length_of, read_frames
 from tfrestore.data.songs import with_stems
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError
 
 CHUNKS_PER_EXCERPT = 10

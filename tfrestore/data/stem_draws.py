@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.encoded_pairs import LEAD_SECONDS, frame_length
 from tfrestore.data.excerpts import fractions, length_of
 from tfrestore.data.songs import Song, Stem
 from tfrestore.data.source_activity import ActiveSources
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrestore.audio.reading import AUDIO_SUFFIXES
-from tfrestore.data.catalogue import (
+from tfrestore.data.songs import MIXED, SINGLE, VOCALS, Song, Stem
+from tfrestore.data.tracks import (
     SPLIT_FOLDERS,
     Catalogue,
     Track,
@@ -35,7 +36,6 @@ from tfrestore.data.catalogue import (
     split_of,
     track_name,
 )
-from tfrestore.data.songs import MIXED, SINGLE, VOCALS, Song, Stem
 from tfrestore.errors import UsageError
 
 KINDS = ("musdb", "moisesdb", "stems")

@@ -47,7 +47,6 @@ import tensorflow as tf
 
 from tfrestore.audio.mp3 import mp3_sample_rate
 from tfrestore.data.bandwidths import Bandwidths
-from tfrestore.data.catalogue import Track
 from tfrestore.data.encoded_pairs import (
     TAIL_SECONDS,
     EncodedPair,
@@ -59,6 +58,7 @@ from tfrestore.data.midi_files import MIDI_SUFFIXES
 from tfrestore.data.pair_batches import pair_batches
 from tfrestore.data.shards import PreparedTrack
 from tfrestore.data.stem_draws import Mix, Part, StemDraws
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 
 #: The paper's bit rates, kbit/s.

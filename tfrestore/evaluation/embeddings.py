@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation
 from tfrestore.data.excerpts import fractions
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, InputError, UsageError
 from tfrestore.pictures import figure_picture, make_figure
 

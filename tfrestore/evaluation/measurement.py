@@ -16,8 +16,8 @@ import numpy as np
 
 from tfrestore.audio.reading import AudioInfo, read, read_info
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import Track
 from tfrestore.data.excerpts import read_frames
+from tfrestore.data.tracks import Track
 from tfrestore.evaluation.frequency_profile import frequency_profile
 from tfrestore.evaluation.scoring import Score, score_waveforms
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfrestore.command_line import named_folders
-from tfrestore.data.catalogue import Catalogue, Track, open_catalogue
+from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import parse_degradation
 from tfrestore.data.songs import Song, Stem, with_stems
+from tfrestore.data.tracks import Catalogue, Track
 from tfrestore.errors import UsageError
 from tfrestore.evaluation.measurement import DEGRADED, Measurement, Subject
 from tfrestore.evaluation.restorations import Restorations

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tfrestore.audio.reading import mean_bit_rate, read_info
 from tfrestore.command_line import named_folders
-from tfrestore.data.catalogue import Track, audio_files, open_folder, track_name
+from tfrestore.data.tracks import Track, audio_files, open_folder, track_name
 from tfrestore.errors import InputError, UsageError
 from tfrestore.evaluation.measurement import (
     DEGRADED,

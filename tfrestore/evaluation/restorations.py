@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation
+from tfrestore.data.tracks import Track
 from tfrestore.errors import InputError
 from tfrestore.evaluation.efforts import timed
 from tfrestore.evaluation.measurement import DEGRADED, Effort, Excerpt, Recording, Subject

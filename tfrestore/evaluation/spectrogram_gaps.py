@@ -14,9 +14,9 @@ import numpy as np
 from keras import ops
 
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import Degradation
 from tfrestore.data.gaps import PATCH_SHAPE, gap_mask
+from tfrestore.data.tracks import Track
 from tfrestore.errors import AudioFileError, UsageError
 from tfrestore.evaluation.measurement import DEGRADED, Excerpt, Measurement, Subject
 from tfrestore.evaluation.restorations import Restorations

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrestore.data.catalogue import audio_files, track_name
+from tfrestore.data.tracks import audio_files, track_name
 from tfrestore.errors import UsageError
 
 RESTORED_SUFFIX = ".restored"

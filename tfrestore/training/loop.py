@@ -41,8 +41,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrestore.complete_files import write_text
-from tfrestore.data.catalogue import Catalogue
 from tfrestore.data.pipeline import decoding_error
+from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import (
     AudioFileError,
     DivergedError,

@@ -31,10 +31,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.mp3_pairs import Mp3Pairs, listening_pair
 from tfrestore.data.shards import PreparedTrack
 from tfrestore.data.stem_mixes import BIT_RATE_MODES, PAPER_BIT_RATES, StemMixes
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 from tfrestore.losses.agreement import agreeing_above
 from tfrestore.losses.feature_matching import feature_matching_loss

@@ -51,9 +51,9 @@ import tensorflow as tf
 from keras import ops
 
 from tfrestore.data.bandwidth_pairs import BandwidthPairs
-from tfrestore.data.catalogue import Track
 from tfrestore.data.midi_pairs import MidiPairs
 from tfrestore.data.mp3_pairs import LISTENING_SECONDS, Mp3Pairs
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 from tfrestore.layers.stft import STFT
 from tfrestore.losses.agreement import agreeing_above

@@ -26,11 +26,11 @@ import tensorflow as tf
 from keras import ops
 
 from tfrestore.audio.resampling import resample
-from tfrestore.data.catalogue import Track
 from tfrestore.data.degradation import DAMAGED_SHARES
 from tfrestore.data.excerpts import read_frames
 from tfrestore.data.gaps import waveform_gap_mask
 from tfrestore.data.pipeline import GapExamples, PatchGeometry
+from tfrestore.data.tracks import Track
 from tfrestore.metrics.keras_metrics import NRMSE, PSNR
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.models.inpainter.restorer import InpainterRestorer

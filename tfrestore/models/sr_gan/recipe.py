@@ -47,8 +47,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfrestore.data.catalogue import Track
 from tfrestore.data.mp3_pairs import PAPER_SAMPLES, Mp3Pairs, listening_pair
+from tfrestore.data.tracks import Track
 from tfrestore.errors import UsageError
 from tfrestore.layers.square_root_magnitude import square_root_magnitude
 from tfrestore.losses.agreement import agreeing_above, spectra_agreeing_above
