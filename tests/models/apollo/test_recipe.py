@@ -413,8 +413,8 @@ def test_every_preset_says_how_it_is_trained():
 
 def test_examples_are_mixes_at_the_papers_rates(music_folder):
     examples = ApolloExamples(ApolloRestorer(Apollo(**SIZES)), samples=SAMPLES, mixture_share=1.0)
-    assert examples.mixes.bit_rates == (24, 32, 48, 64, 96, 128)
-    assert examples.mixes.modes == ("constant", "variable")
+    assert examples.pairs.bit_rates == (24, 32, 48, 64, 96, 128)
+    assert examples.pairs.modes == ("constant", "variable")
     tracks = open_catalogue(music_folder).split("train")
     degraded, original = next(iter(examples.dataset(tracks, batch_size=2, seed=0)))
     assert degraded.shape == original.shape == (2, SAMPLES)

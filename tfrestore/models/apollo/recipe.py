@@ -51,7 +51,7 @@ from tfrestore.metrics.short_time import MULTI_RESOLUTION_WINDOWS
 from tfrestore.models.apollo.discriminator import MultiResolutionSTFTDiscriminator
 from tfrestore.models.apollo.network import Apollo
 from tfrestore.models.apollo.restorer import ApolloRestorer
-from tfrestore.pictures import spectrogram_picture
+from tfrestore.models.pair_examples import PairExamples
 from tfrestore.training.distribution import (
     apply_summed_gradients,
     clip_summed_gradients,
@@ -449,7 +449,7 @@ def _si_snr_deficit(degraded, original, restored, margin: float):
     return tf.nn.relu(missing + margin)
 
 
-class ApolloExamples:
+class ApolloExamples(PairExamples):
     """The trainer's batches: stems of different songs, or stretches of music, and their MP3s.
 
     Args:
@@ -496,20 +496,22 @@ class ApolloExamples:
         examples_per_epoch: int | None = None,
     ):
         rate = restorer.sample_rate
-        self.mixes = StemMixes(
-            kbit_per_second,
-            bit_rate_modes,
-            bit_rate_draw,
-            samples,
-            rate,
-            stems,
-            gain_decibels,
-            mixture_share,
-            mix_recordings,
-            channel_mix,
-            stereo_share,
-            mask_above_bandwidth,
-            examples_per_epoch,
+        super().__init__(
+            StemMixes(
+                kbit_per_second,
+                bit_rate_modes,
+                bit_rate_draw,
+                samples,
+                rate,
+                stems,
+                gain_decibels,
+                mixture_share,
+                mix_recordings,
+                channel_mix,
+                stereo_share,
+                mask_above_bandwidth,
+                examples_per_epoch,
+            )
         )
         self.prepared_pairs = Mp3Pairs(
             kbit_per_second, samples, rate, with_bandwidth=mask_above_bandwidth
@@ -519,34 +521,14 @@ class ApolloExamples:
                 f"data.samples is {samples}; the losses need more than {LONGEST_REFLECTION}."
             )
 
-    def _pairs(self, tracks):
-        """What makes pairs of such tracks."""
+    def pairs_of(self, tracks):
+        """Prepared pairs are read, and others mixed."""
         prepared = any(isinstance(track, PreparedTrack) for track in tracks)
-        return self.prepared_pairs if prepared else self.mixes
+        return self.prepared_pairs if prepared else self.pairs
 
-    def count(self, tracks) -> int:
-        """How many excerpts make an epoch."""
-        return self._pairs(tracks).count(tracks)
-
-    def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each.
-
-        With `mask_above_bandwidth` the bandwidth in Hz follows, float32 `(batch_size,)`.
-        """
-        return self._pairs(tracks).dataset(tracks, batch_size, seed, start, batches)
-
-    def illustrate(self, restorer: ApolloRestorer, tracks: Sequence[Track]):
-        """What TensorBoard shows and plays: eight seconds as an MP3, as they were, and restored.
-
-        Args:
-            restorer: the restorer that is trained.
-            tracks: at least one.
-
-        Returns:
-            Pictures, name to uint8 `(height, width, 3)`, and sounds, name to float32 `(samples,)`.
-        """
+    def listen(self, restorer: ApolloRestorer, tracks: Sequence[Track]):
+        """Eight seconds as an MP3, as they were, and restored."""
         rate = restorer.sample_rate
-        degraded, original = listening_pair(tracks, rate, self.mixes.bit_rates[0])
+        degraded, original = listening_pair(tracks, rate, self.pairs.bit_rates[0])
         restored = restorer.restore(degraded, rate)
-        sounds = {"mp3": degraded, "original": original, "restored": restored}
-        return {"spectrogram": spectrogram_picture(sounds, rate)}, sounds
+        return {"mp3": degraded, "original": original, "restored": restored}

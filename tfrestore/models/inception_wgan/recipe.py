@@ -78,7 +78,7 @@ from tfrestore.models.inception_wgan.network import (
     InceptionGenerator,
 )
 from tfrestore.models.inception_wgan.restorer import InceptionRestorer
-from tfrestore.pictures import spectrogram_picture
+from tfrestore.models.pair_examples import PairExamples
 from tfrestore.training.distribution import global_uniform, mean_over_replicas
 
 # What a bin's power is divided by: the energy of the spectrogram's Hann window.
@@ -459,7 +459,7 @@ class InceptionWGANTrainer(WindowTrainer):
         }
 
 
-class InceptionExamples:
+class InceptionExamples(PairExamples):
     """The trainers' batches: windows of music that was degraded, and as it was.
 
     Args:
@@ -543,33 +543,13 @@ class InceptionExamples:
         else:
             arguments["sample_rate"] = restorer.sample_rate
             arguments["with_bandwidth"] = mask_above_bandwidth
-        self.pairs = pairs(samples=restorer.window_samples, order=order, **arguments)
+        super().__init__(pairs(samples=restorer.window_samples, order=order, **arguments))
 
-    def count(self, tracks) -> int:
-        """How many windows the tracks hold."""
-        return self.pairs.count(tracks)
-
-    def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each.
-
-        With `mask_above_bandwidth` the bandwidth in Hz follows, float32 `(batch_size,)`.
-        """
-        return self.pairs.dataset(tracks, batch_size, seed, start, batches)
-
-    def illustrate(self, restorer: InceptionRestorer, tracks: Sequence[Track]):
-        """What TensorBoard shows and plays: eight seconds degraded, as they were, and restored.
-
-        Args:
-            restorer: the restorer that is trained.
-            tracks: at least one.
-
-        Returns:
-            Pictures, name to uint8 `(height, width, 3)`, and sounds, name to float32 `(samples,)`.
-        """
+    def listen(self, restorer: InceptionRestorer, tracks: Sequence[Track]):
+        """Eight seconds degraded, as they were, and restored."""
         rate = restorer.sample_rate
         longer = dataclasses.replace(self.pairs, samples=LISTENING_SECONDS * rate)
         middle = len(longer.begins(tracks[0])) // 2
         degraded, original = longer.make(tracks[0], middle, longer.variants[0])
-        sounds = {"degraded": degraded, "original": original}
-        sounds["restored"] = restorer.restore(degraded, rate)
-        return {"spectrogram": spectrogram_picture(sounds, rate)}, sounds
+        restored = restorer.restore(degraded, rate)
+        return {"degraded": degraded, "original": original, "restored": restored}

@@ -63,10 +63,10 @@ from tfrestore.losses.profiles import (
 )
 from tfrestore.losses.wasserstein import wasserstein_critic_loss, wasserstein_generator_loss
 from tfrestore.metrics.keras_metrics import LSD, SNR
+from tfrestore.models.pair_examples import PairExamples
 from tfrestore.models.sr_gan.discriminator import FrequencyAggregationCritic
 from tfrestore.models.sr_gan.network import FrequencyAggregationGenerator
 from tfrestore.models.sr_gan.restorer import SRGANRestorer
-from tfrestore.pictures import spectrogram_picture
 from tfrestore.training.distribution import (
     apply_summed_gradients,
     global_normal,
@@ -458,7 +458,7 @@ def _profile_distances(generated):
     ]
 
 
-class SRGANExamples:
+class SRGANExamples(PairExamples):
     """The trainer's batches: music and its MP3.
 
     Args:
@@ -478,8 +478,8 @@ class SRGANExamples:
         order: str = "random",
         mask_above_bandwidth: bool = False,
     ):
-        self.pairs = Mp3Pairs(
-            kbit_per_second, samples, restorer.sample_rate, order, mask_above_bandwidth
+        super().__init__(
+            Mp3Pairs(kbit_per_second, samples, restorer.sample_rate, order, mask_above_bandwidth)
         )
         least = restorer.frame_length + 2 * restorer.network.context_frames * restorer.hop_length
         if samples < least:
@@ -488,31 +488,12 @@ class SRGANExamples:
                 "nothing; give more."
             )
 
-    def count(self, tracks) -> int:
-        """How many excerpts the tracks hold."""
-        return self.pairs.count(tracks)
-
-    def dataset(self, tracks, batch_size: int, seed: int, start: int = 0, batches=None):
-        """Batches `(degraded, original)`, float32 `(batch_size, samples)` each.
-
-        With `mask_above_bandwidth` the bandwidth in Hz follows, float32 `(batch_size,)`.
-        """
-        return self.pairs.dataset(tracks, batch_size, seed, start, batches)
-
-    def illustrate(self, restorer: SRGANRestorer, tracks: Sequence[Track]):
-        """What TensorBoard shows and plays: eight seconds as an MP3, as they were, and restored.
-
-        Args:
-            restorer: the restorer that is trained.
-            tracks: at least one.
-
-        Returns:
-            Pictures, name to uint8 `(height, width, 3)`, and sounds, name to float32 `(samples,)`.
-        """
+    def listen(self, restorer: SRGANRestorer, tracks: Sequence[Track]):
+        """Eight seconds as an MP3, as they were, and restored, in several ways if there are."""
         rate = restorer.sample_rate
         degraded, original = listening_pair(tracks, rate, self.pairs.bit_rates[0])
         sounds = {"mp3": degraded, "original": original}
         for number in range(1, CANDIDATES_SHOWN + 1) if restorer.is_stochastic else [None]:
             name = f"restored_{number}" if number else "restored"
             sounds[name] = restorer.restore(degraded, rate, candidate=number)
-        return {"spectrogram": spectrogram_picture(sounds, rate)}, sounds
+        return sounds
