@@ -78,8 +78,11 @@ def test_its_metadata_and_card_say_how_it_was_made_and_no_path(trained, shipped)
     metadata = presets.read_metadata(shipped)
     assert metadata["preset"] == "fills" and metadata["license"] == "Apache-2.0"
     training = metadata["training"]
-    assert training["steps"] == 200 and training["seed"] == 7 and training["batch_size"] == 4
-    assert training["hardware"] == "an abacus" and training["data"] == {"gaps": ["waveform"]}
+    (stage,) = training["stages"]
+    assert stage["steps"] == 200 and training["seed"] == 7 and stage["batch_size"] == 4
+    assert stage["hardware"] == "an abacus" and training["data"] == {"gaps": ["waveform"]}
+    assert stage["command"] == "tfrestore train --config config.yaml --data MUSIC --out fills"
+    assert stage["begins_with"] is None and stage["otherwise"] == {} and stage["minutes"] is None
     scores = metadata["evaluation"]["scores"]["gaps:waveform"]
     table = json.loads((trained / "scores/table.json").read_text())
     for row in table["rows"]:
@@ -93,6 +96,39 @@ def test_its_metadata_and_card_say_how_it_was_made_and_no_path(trained, shipped)
     for path in shipped.iterdir():
         assert str(trained).encode() not in path.read_bytes(), path
     assert (shipped / "history.csv").read_text() == (trained / "a run/history.csv").read_text()
+
+
+def test_a_run_that_began_with_another_says_so_and_keeps_that_ones_course(trained, shipped):
+    earlier = shutil.copytree(trained / "a run", trained / "earlier")
+    config = yaml.safe_load((earlier / "config.yaml").read_text())
+    config["training"] |= {"batch_size": 2, "steps": 400}
+    (earlier / "config.yaml").write_text(yaml.safe_dump(config))
+    use = json.loads((earlier / "restorer.json").read_text())
+    (earlier / "restorer.json").write_text(json.dumps({**use, "iterations": 3}))
+    (earlier / "history.csv").write_text("epoch,step,steps_per_second\n1,120,1\n2,300,0.5\n")
+    out = trained / "staged"
+    told = ["--remark", "Its volume was halved.", "--would-help", "More music."]
+    assert ship(trained, "--name", "fills", "--out", out, "--earlier", earlier, *told) == 0
+    first, last = presets.read_metadata(out)["training"]["stages"]
+    assert (first["steps"], first["planned_steps"], first["batch_size"]) == (300, 400, 2)
+    assert first["otherwise"] == {
+        "restorer.iterations": 3,
+        "training.batch_size": 2,
+        "training.steps": 400,
+    }
+    # 120 steps at one a second, and 180 at half of that.
+    assert first["minutes"] == pytest.approx((120 + 360) / 60) and first["hardware"] is None
+    assert last["begins_with"] == first["name"] == "stage-1" and first["begins_with"] is None
+    card = (out / "MODEL_CARD.md").read_text()
+    for said in (first["command"], last["command"], "does the last stage only", "not recorded"):
+        assert said in card
+    for said in ("8.0 minutes", "300 of 2 examples, ended early of 400", *told[1::2]):
+        assert said in card
+    assert "--preset stage-1" in last["command"]
+    assert (out / "stage-1.csv").read_text() == (earlier / "history.csv").read_text()
+    written = yaml.safe_load((out / "stage-1.yaml").read_text())
+    assert written["preset"] == "unet_tiny" and "catalogue" not in written
+    assert written["training"]["batch_size"] == 2
 
 
 def test_the_card_of_its_export_says_the_same(shipped):

@@ -186,7 +186,7 @@ def measure_preset(
         AudioFileError: if a recording cannot be read.
     """
     measurement, done = PresetMeasurement(), 0
-    rate = restorer.sample_rate if restorer.sample_rate >= 44100 else 44100
+    rate = measurement_rate(restorer)
     for degradation in degradations:
         if degradation.is_spectral:
             continue
@@ -207,6 +207,11 @@ def measure_preset(
                 measurement.add(degradation.name, version, intact, estimate, rate, choices)
             done += 1
     return measurement
+
+
+def measurement_rate(restorer) -> int:
+    """The sample rate in Hz at which a model is measured: its own, but no less than a CD's."""
+    return max(restorer.sample_rate, 44100)
 
 
 def _cutoff(degraded: np.ndarray, rate: int, degradation: Degradation) -> float | None:

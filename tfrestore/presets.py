@@ -78,7 +78,7 @@ def _line(preset) -> Line:
         size="" if size is None else f"{size / 2**20:.1f} MiB",
         license=metadata.get("license", ""),
         scores=_scores(metadata.get("restores", {})),
-        purpose=metadata.get("description") or preset.description,
+        purpose=preset.description,
     )
 
 
@@ -88,7 +88,7 @@ def _scores(restores: dict) -> str:
     said = [f"MP3 {rate} kbit/s {_signed(mp3[rate])}" for rate in sorted(mp3)]
     said += [f"gaps {_signed(gain)}" for gain in restores.get("gaps", {}).values()]
     bandwidth = restores.get("bandwidth", {})
-    said += [f"bandwidth {k} {_signed(v)}" for k, v in bandwidth.items() if v is not None]
+    said += [f"bandwidth ×{k} {_signed(v)}" for k, v in bandwidth.items() if v is not None]
     return ", ".join(said)
 
 

@@ -45,12 +45,34 @@ def make_ship_parser() -> argparse.ArgumentParser:
     parser.add_argument("--license", default="Apache-2.0", help="licence of the weights")
     parser.add_argument("--hardware", help="what it was trained on; by default this machine")
     parser.add_argument(
+        "--earlier",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run whose weights it began with; may be repeated, the first one first",
+    )
+    parser.add_argument(
+        "--earlier-hardware",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what that was trained on; by default that was not recorded",
+    )
+    parser.add_argument(
+        "--remark",
+        default="",
+        help="what config.yaml does not say of how the weights were made, in sentences",
+    )
+    parser.add_argument(
         "--failure",
         dest="failures",
         action="append",
         default=[],
         metavar="SENTENCE",
         help="a known failure beside those that the scores tell; may be repeated",
+    )
+    parser.add_argument(
+        "--would-help", default="", help="what it would take to do better, in sentences"
     )
     parser.add_argument("--out", metavar="FOLDER", help="another place than the package")
     parser.add_argument("--data", help="the evaluation's music, where it is not where it was")
@@ -73,7 +95,10 @@ def ship(options: argparse.Namespace) -> int:
         sources=_read(options.sources),
         license=options.license,
         hardware=options.hardware,
+        earlier_hardware=options.earlier_hardware,
+        remark=options.remark,
         failures=options.failures,
+        would_help=options.would_help,
     )
     with progress_bars() as bars:
         bar = bars.add_task("measuring", total=None, note="")
@@ -82,6 +107,7 @@ def ship(options: argparse.Namespace) -> int:
             options.evaluation,
             options.name,
             statements,
+            earlier=options.earlier,
             out=options.out,
             data=options.data,
             seconds=options.seconds,

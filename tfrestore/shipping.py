@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
+import re
 import shlex
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +15,23 @@ from pathlib import Path
 
 import yaml
 
+from tfrestore.audio.reading import AudioInfo
+from tfrestore.audio.spectral_edges import SpectralEdge
 from tfrestore.command_line import available_cores
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import parse_degradation
 from tfrestore.errors import UsageError
 from tfrestore.evaluation.rulers import RULERS
+from tfrestore.inspection import Inspection
 from tfrestore.models import presets
+from tfrestore.models.presets import Preset
 from tfrestore.output_files import complete_folder
 from tfrestore.preset_card import CARD_FILE, make_card
-from tfrestore.preset_measurement import measure_preset
+from tfrestore.preset_choice import choose
+from tfrestore.preset_measurement import measure_preset, measurement_rate
+from tfrestore.preset_stages import describe_stages, read_history, write_stages
 from tfrestore.restorer import Restorer
 from tfrestore.training.configuration import NOTES
-from tfrestore.training.run_folder import HISTORY_FILE
 from tfrestore.yaml_files import read_yaml
 
 TABLE_FILE = "table.json"
@@ -43,7 +47,10 @@ class Statements:
         sources: Markdown on whose music that is, and under which licences.
         license: Of the weights.
         hardware: What it was trained on; `None` for this machine.
+        earlier_hardware: What each of the stages before was trained on, as far as it is known.
+        remark: What the configuration does not say of how the weights were made, in sentences.
         failures: Known failures, a sentence each.
+        would_help: What it would take to do better, in sentences.
     """
 
     description: str
@@ -51,7 +58,10 @@ class Statements:
     sources: str = ""
     license: str = "Apache-2.0"
     hardware: str | None = None
+    earlier_hardware: Sequence[str] = ()
+    remark: str = ""
     failures: Sequence[str] = ()
+    would_help: str = ""
 
 
 def shipped_folder(family: str, name: str) -> Path:
@@ -65,6 +75,7 @@ def ship(
     name: str,
     statements: Statements,
     *,
+    earlier: Sequence[str | os.PathLike] = (),
     out: str | os.PathLike | None = None,
     data: str | None = None,
     seconds: float | None = None,
@@ -73,14 +84,16 @@ def ship(
 ) -> Path:
     """Makes a preset folder with facts and model card, complete or not at all.
 
-    Without `out` it becomes part of the package, under its name beside the family's presets; where
-    no architecture of this name is there, that is written too.
+    Without `out` it becomes part of the package, under its name beside the family's presets. The
+    architecture of this name gets its description, and is written where there is none yet; and what
+    the cards of the other shipped presets say of when they are chosen is written anew.
 
     Args:
         run: The folder that train wrote.
         evaluation: A folder that evaluate wrote for that run.
         name: What the preset is to be called.
         statements: What no file says.
+        earlier: The runs whose weights this one began with, the first one first.
         out: Another folder to write to.
         data: The evaluation's music, where it is not where it was.
         seconds: How much of each recording is used to measure; by default as in the evaluation.
@@ -96,6 +109,7 @@ def ship(
         InputError: if the folder cannot be written, or the music not read.
     """
     run = Path(run)
+    runs = [*map(Path, earlier), run]
     found = presets.find_preset(run)
     table = _read_table(Path(evaluation))
     system = _system_of(run, table, Path(evaluation))
@@ -103,7 +117,9 @@ def ship(
     if target.exists() and not overwrite:
         raise UsageError(f"{target}: exists already; --overwrite replaces it.")
     architecture = _architecture(found, name, statements, run)
-    history = _read_history(run)
+    read_history(run)
+    before = [*statements.earlier_hardware, *[None] * len(runs)][: len(runs) - 1]
+    stages = describe_stages(runs, name, [*before, statements.hardware or describe_machine()])
     exact = Restorer.from_preset(run)
     with tempfile.TemporaryDirectory() as scratch:
         exact.save_to_preset(scratch, weights_dtype="float16")
@@ -123,7 +139,7 @@ def ship(
         note=lambda done, track: note(done, total, track),
     )
     improved = measurement.improved()
-    scores = _scores(table, system)
+    scores = read_scores(table, system)
     metadata = {
         "preset": name,
         "description": statements.description,
@@ -132,33 +148,97 @@ def ship(
         "improves_below_cutoff": measurement.improves_below_cutoff(),
         "float16": measurement.float16_changes(),
         "measured": measurement.summary(),
+        "measured_at": measurement_rate(half),
         "training": {
-            "command": f"tfrestore train --config config.yaml --data MUSIC --out {name}",
             "music": statements.music,
             "sources": statements.sources,
             "data": {k: v for k, v in found.config["data"].items() if k != "class_name"},
-            "steps": int(history[-1]["step"]),
-            "kept_step": found.metadata.get("step"),
-            "batch_size": found.config["training"]["batch_size"],
             "seed": found.config["training"]["seed"],
-            "hardware": statements.hardware or describe_machine(),
+            "stages": stages,
+            "remark": statements.remark,
         },
-        "evaluation": {"command": _evaluation_command(table, name), "scores": scores},
+        "evaluation": {
+            "command": _evaluation_command(table, name),
+            "sample_rate": table["sample_rate"],
+            "versions": table.get("candidates", 1),
+            "scores": scores,
+            "best": read_scores(table, system, best=True) if "candidates" in table else {},
+        },
         "known_failures": [*statements.failures, *_losses(scores)],
+        "would_help": statements.would_help,
     }
     with complete_folder(target, replace=overwrite) as beside:
         dtype = "float16" if measurement.float16_costs_nothing() else "float32"
         exact.save_to_preset(beside, weights_dtype=dtype)
         size = (beside / presets.WEIGHTS_FILE).stat().st_size
         metadata = {**presets.read_metadata(beside), **metadata, "weights_bytes": size}
-        presets.write_text(beside / presets.TRAINING_FILE, _configuration(found, name))
-        shutil.copyfile(run / HISTORY_FILE, beside / HISTORY_FILE)
-        presets.write_text(beside / CARD_FILE, make_card(metadata))
-        text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
-        presets.write_text(beside / presets.METADATA_FILE, text)
-    if out is None and architecture:
+        write_stages(runs, stages, beside)
+        _write_card(Preset(name, found.family, {}, folder=beside), metadata, out is None)
+    if out is None:
         presets.write_text(target.with_suffix(".yaml"), architecture)
+        for preset in presets.shipped_presets():
+            refresh_card(preset)
     return target
+
+
+def refresh_card(preset: Preset) -> None:
+    """Writes the card of a shipped preset anew, and with it what depends on more than its run.
+
+    That is its description, which its architecture has, and which presets are chosen.
+    """
+    metadata = {**preset.metadata, "description": preset.description}
+    _write_card(preset, metadata, is_shipped=True)
+
+
+def _write_card(preset: Preset, metadata: dict, is_shipped: bool) -> None:
+    text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
+    presets.write_text(preset.folder / presets.METADATA_FILE, text)
+    others = [each for each in presets.shipped_presets() if each.name != preset.name]
+    choices = chosen_presets(metadata["restores"], [*others, preset] if is_shipped else others)
+    metadata = {**metadata, "chosen": choices}
+    text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
+    presets.write_text(preset.folder / presets.METADATA_FILE, text)
+    presets.write_text(preset.folder / CARD_FILE, make_card(metadata))
+
+
+def chosen_presets(restores: dict, candidates: Sequence[Preset]) -> dict[str, str | None]:
+    """Which preset `tfrestore restore FILE` chooses for what a preset improves.
+
+    Args:
+        restores: What that preset improves, as its metadata says.
+        candidates: The presets to choose from.
+
+    Returns:
+        The chosen preset's name by degradation, `None` where none is.
+    """
+    channels = restores.get("channels", 2)
+    examples = {
+        f"mp3:{rate}": _example(channels, kbit_per_second=int(rate))
+        for rate, gain in restores.get("mp3", {}).items()
+        if gain is not None
+    }
+    for kind in restores.get("gaps", {}):
+        examples[f"gaps:{kind}"] = _example(channels, gaps=((1.0, 1.02),))
+    for factor, gain in restores.get("bandwidth", {}).items():
+        if gain is not None:
+            examples[f"bandwidth:{factor}"] = _example(channels, end=22050 / int(factor))
+    chosen = {name: choose(found, candidates).preset for name, found in examples.items()}
+    return {name: preset and preset.name for name, preset in chosen.items()}
+
+
+def _example(
+    channels: int,
+    *,
+    kbit_per_second: int | None = None,
+    gaps: tuple[tuple[float, float], ...] = (),
+    end: float | None = None,
+) -> Inspection:
+    """What would be found in a recording of half a minute that has one kind of harm."""
+    is_mp3 = kbit_per_second is not None
+    kind = ("MP3", "MPEG_LAYER_III") if is_mp3 else ("WAV", "PCM_16")
+    edge = SpectralEdge(end, 0.0 if end is None else 60.0)
+    info = AudioInfo(Path("any"), 44100, channels, 30 * 44100, *kind)
+    return Inspection(info, kbit_per_second, edge, gaps)
 
 
 def _read_table(folder: Path) -> dict:
@@ -182,28 +262,19 @@ def _system_of(run: Path, table: dict, folder: Path) -> str:
     raise UsageError(f"{folder}: this evaluation is of {names}, not of {run}.")
 
 
-def _read_history(run: Path) -> list[dict]:
-    try:
-        with open(run / HISTORY_FILE, newline="", encoding="utf-8") as file:
-            history = list(csv.DictReader(file))
-    except OSError:
-        history = []
-    if not history or not presets.find_preset(run).config.get("training"):
-        raise UsageError(f"{run}: no finished training run; give the folder that train wrote.")
-    return history
-
-
-def _architecture(
-    found: presets.Preset, name: str, statements: Statements, run: Path
-) -> str | None:
-    """The YAML file of a preset that has none yet.
+def _architecture(found: Preset, name: str, statements: Statements, run: Path) -> str:
+    """The YAML file of a preset; of one that is there only the description changes.
 
     Raises:
         UsageError: if there is one of another network.
     """
+    described = yaml.safe_dump(
+        {"description": statements.description}, allow_unicode=True, width=1000
+    )
     if name not in presets.preset_names():
-        content = {"description": statements.description, **_sections(found)}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+        sections = {each: values for each, values in found.config.items() if each not in NOTES}
+        rest = yaml.safe_dump(sections, sort_keys=False, allow_unicode=True, width=100)
+        return described + rest
     file = shipped_folder(found.family, name).with_suffix(".yaml")
     if not file.is_file():
         raise UsageError(f"--name {name}: the preset of this name is of another family.")
@@ -214,18 +285,13 @@ def _architecture(
                 f"{run}: its network.{key} is {found.config['network'].get(key)!r}, but the preset "
                 f"{name} has {value!r}; choose another --name, or change {file.name}."
             )
-    return None
-
-
-def _configuration(found: presets.Preset, name: str) -> str:
-    """The run's configuration without what only the machine knows that it was made on."""
-    content = {"preset": name, "family": found.family, **_sections(found)}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-def _sections(found: presets.Preset) -> dict:
-    """A run's configuration without what it says of itself and of its machine."""
-    return {name: values for name, values in found.config.items() if name not in NOTES}
+    return re.sub(
+        r"^description:.*\n(?:[ \t].*\n)*",
+        lambda _: described,
+        file.read_text("utf-8"),
+        count=1,
+        flags=re.MULTILINE,
+    )
 
 
 def _restores(improved: dict[str, float | None], mono: bool) -> dict:
@@ -255,16 +321,21 @@ def _evaluation_command(table: dict, name: str) -> str:
     return " ".join([*words, f"--seed {table['seed']}"])
 
 
-def _scores(table: dict, system: str) -> dict:
+def read_scores(table: dict, system: str, best: bool = False) -> dict:
     """Means before and after by degradation and ruler, over all genres.
 
     Of a stochastic model it is the mean over its versions: nobody has the original to choose by.
+
+    Args:
+        table: What evaluate wrote.
+        system: The model.
+        best: Whether it is to be the best version by each ruler instead.
     """
     found: dict = {}
     rows = [row for row in table["rows"] if row["genre"] == "all" and row["degradation"] != "mp3"]
     for row in rows:
         ruler = RULERS.get(row["metric"])
-        is_one = row["versions"] == "one" or row["versions"].startswith("mean")
+        is_one = row["versions"] == "one" or row["versions"].startswith("best" if best else "mean")
         if ruler is None or ruler.higher_is_better is None or not is_one:
             continue
         when = {"degraded": "before", system: "after"}.get(row["system"])

@@ -12,6 +12,7 @@ from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.models.inpainter.network import UNet
 from tfrestore.restorer import Restorer
+from tfrestore.training.configuration import resolve
 
 
 @pytest.fixture
@@ -166,3 +167,10 @@ def test_what_is_shipped_is_complete_and_fits_its_architecture(preset):
     card = (folder / "MODEL_CARD.md").read_text()
     for heading in ("## Scores", "## Known failures", "## How it was trained"):
         assert heading in card
+    stages = metadata["training"]["stages"]
+    assert len(list(folder.glob("stage-*"))) == 2 * (len(stages) - 1)
+    for stage in stages:
+        history = (folder / stage["history"]).read_text().splitlines()
+        assert int(history[-1].split(",")[1]) == stage["steps"]
+        config = resolve(preset, folder / stage["configuration"]).config
+        assert config["training"]["batch_size"] == stage["batch_size"]
