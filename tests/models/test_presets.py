@@ -132,6 +132,44 @@ def test_a_shipped_preset_has_weights_and_its_training_begins_without(
     np.testing.assert_array_equal(*restored)
 
 
+@pytest.mark.parametrize("name", ["unet_tiny", "inception_wgan_small"])
+def test_a_network_that_was_saved_restores_as_the_preset_it_came_from(tmp_path, name):
+    network = presets.load_network(name)
+    network.save_to_preset(tmp_path / "mine")
+    waveform = np.random.default_rng(0).normal(size=(1, 9000)).astype(np.float32)
+    waveform[0, 2000:2300] = np.nan
+    expected, mine = Restorer.from_preset(name), Restorer.from_preset(tmp_path / "mine")
+    assert mine.sample_rate == expected.sample_rate
+    np.testing.assert_array_equal(*(each(waveform[:, :8192]) for each in (expected, mine)))
+    assert presets.read_metadata(tmp_path / "mine")["license"] == "Apache-2.0"
+    # Fresh weights are nobody's.
+    presets.load_network(name, load_weights=False).save_to_preset(tmp_path / "fresh")
+    assert "license" not in presets.read_metadata(tmp_path / "fresh")
+
+
+def test_a_network_that_was_made_anew_restores_with_its_familys_only_restorer(tmp_path, random_run):
+    from tfrestore.models.apollo.network import Apollo
+
+    for network, wanted in (
+        (UNet(filters=4, depth=2), "InpainterRestorer"),
+        (Apollo(features=8, depth=1, heads=2), "ApolloRestorer"),
+    ):
+        network.save_to_preset(tmp_path / wanted)
+        assert type(Restorer.from_preset(tmp_path / wanted)).__name__ == wanted
+    # What was said there before of another network's use is not left behind.
+    folder = shutil.copytree(random_run, tmp_path / "again")
+    UNet(filters=4, depth=2).save_to_preset(folder)
+    assert not (folder / presets.RESTORER_FILE).exists()
+
+
+def test_a_discriminator_restores_nothing(tmp_path):
+    from tfrestore.models.sr_gan.discriminator import FrequencyAggregationCritic
+
+    FrequencyAggregationCritic(filters=(2, 3, 3), aggregation=64, maps=4).save_to_preset(tmp_path)
+    with pytest.raises(UsageError, match="a FrequencyAggregationCritic, which restores nothing"):
+        Restorer.from_preset(tmp_path)
+
+
 def test_a_run_beside_a_yaml_file_of_its_name_is_found(tmp_path, random_run):
     run = shutil.copytree(random_run, tmp_path / "run")
     (tmp_path / "run.yaml").write_text("recipe: {}")

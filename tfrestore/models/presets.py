@@ -40,6 +40,19 @@ ORIGIN = ("license", "converted_from")
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a network that was loaded keeps of its preset, for those that are saved from it.
+
+    Attributes:
+        restorer: The section that says how it is used; empty where the preset does not.
+        origin: Whose weights it has, as `read_origin` says; empty for fresh ones.
+    """
+
+    restorer: dict = field(default_factory=dict)
+    origin: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Preset:
     """A preset that was found.
 
@@ -109,12 +122,39 @@ class Preset:
         content = self.config.get(section)
         name = content.get("class_name") if isinstance(content, dict) else None
         found = getattr(module, name, None) if isinstance(name, str) else None
+        if section == "restorer" and content is None:
+            found = self._only_restorer(module)
+            if found is None:
+                raise UsageError(
+                    f"{self.name}: this folder holds a {self.metadata.get('class_name')}, which "
+                    "restores nothing; give one that train or a restorer's save_to_preset wrote."
+                )
         if not isinstance(found, type):
             raise UsageError(
                 f"{self.name}: its section {section!r} names no class of {self.family}; save the "
                 "preset again."
             )
         return found
+
+    def _only_restorer(self, module) -> type | None:
+        """The restorer of a network whose folder does not say how it is used.
+
+        It is the family's only one; `None` where there are several, or for what is no restoring
+        network but a discriminator.
+        """
+        from tfrestore.restorer import Restorer
+
+        network = _find_network_class(self.family, str(self.metadata.get("class_name")))
+        if network is None or not network.__module__.endswith(".network"):
+            return None
+        found = [
+            each
+            for each in vars(module).values()
+            if isinstance(each, type)
+            and issubclass(each, Restorer)
+            and each.__module__ == module.__name__
+        ]
+        return found[0] if len(found) == 1 else None
 
 
 def family_names() -> list[str]:
@@ -249,7 +289,8 @@ def save_network(
     """Writes a network's configuration, weights and metadata into a preset folder.
 
     Every file appears complete or not at all, and the metadata, which carries the checksum of the
-    weights, comes last: a folder that was interrupted half-way is refused when it is loaded.
+    weights, comes last: a folder that was interrupted half-way is refused when it is loaded. Of a
+    network that was loaded with weights it says whose those are and under which licence.
 
     Args:
         network: A network of this package, built.
@@ -283,6 +324,7 @@ def save_network(
         "weights_dtype": weights_dtype,
         "tfrestore_version": __version__,
         "keras_version": keras.version(),
+        **source_of(network).origin,
         **metadata,
     }
     write_text(folder / METADATA_FILE, json.dumps(entries, indent=2))
@@ -301,8 +343,11 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
         UsageError: if there is no such preset, or its files do not belong together.
     """
     found = find_preset(preset)
+    restorer = found.config.get("restorer") or {}
     if found.folder is None:
-        return found.make("network", **overrides)
+        network = found.make("network", **overrides)
+        network.source = Source(restorer)
+        return network
     file = found.folder / NETWORK_FILE
     config = _read_json(file)
     # What is written in a stranger's file decides no more than which of the family's networks it
@@ -335,7 +380,13 @@ def load_network(preset: str | os.PathLike, load_weights: bool = True, **overrid
                 f"{weights}: these weights do not fit the network in {NETWORK_FILE} "
                 f"({str(error).splitlines()[0]})."
             ) from None
+    network.source = Source(restorer, read_origin(found.folder) if load_weights else {})
     return network
+
+
+def source_of(network) -> Source:
+    """What a network keeps of the preset it was loaded from; nothing of one that was made anew."""
+    return getattr(network, "source", Source())
 
 
 def _precision(policy) -> str | None:
@@ -419,7 +470,23 @@ class PresetMixin:
         return network
 
     def save_to_preset(self, folder: str | os.PathLike) -> None:
-        """Writes configuration, weights and metadata, to be loaded again with `from_preset`."""
+        """Writes configuration, weights and metadata, to be loaded again and to restore with.
+
+        How the network is used, its sample rate and transform say, is that of the preset it was
+        loaded from; of a network that was made anew it is what the family's restorer does if it is
+        not told. `tfrestore.Restorer` and its `save_to_preset` write down another.
+
+        Args:
+            folder: Where to; created if need be, files of an older save are replaced.
+
+        Raises:
+            OSError: if the folder cannot be written to or has no space.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESTORER_FILE).unlink(missing_ok=True)
+        if restorer := source_of(self).restorer:
+            write_text(folder / RESTORER_FILE, json.dumps(restorer, indent=2))
         save_network(self, folder)
 
     @classmethod
