@@ -250,6 +250,29 @@ def test_several_versions_of_a_batch_are_those_of_one_vector_each(residual):
     assert generator.compute_output_shape((None, 130, BINS, 2), (3, None, NOISE))[0] is None
 
 
+def test_spectrum_and_noise_in_one_argument_are_the_same_for_calls_predict_and_a_saved_model(
+    tmp_path,
+):
+    generator = make_generator(residual=True)
+    spectrum, noise = normal(3, 130, BINS, 2), normal(3, NOISE, seed=1)
+    expected = np.asarray(generator(spectrum, noise))
+    generator.save(tmp_path / "generator.keras")
+    loaded = keras.saving.load_model(tmp_path / "generator.keras")
+    for inputs in ((spectrum, noise), [spectrum, noise], {"spectrum": spectrum, "noise": noise}):
+        np.testing.assert_array_equal(generator(inputs), expected)
+        for network in (generator, loaded):
+            predicted = network.predict(inputs, batch_size=2, verbose=0)
+            np.testing.assert_allclose(predicted, expected, atol=1e-5)
+    deterministic = make_generator(noise_size=0)
+    predicted = deterministic.predict(spectrum, verbose=0)
+    np.testing.assert_allclose(predicted, deterministic(spectrum), atol=1e-5)
+    shapes = [spectrum.shape, noise.shape]
+    assert generator.compute_output_shape(shapes) == expected.shape
+    for wrong in ((spectrum, noise, noise), {"noise": noise}, {"spectrum": spectrum, "x": noise}):
+        with pytest.raises(ValueError, match="must"):
+            generator(wrong)
+
+
 def test_the_deterministic_generator_takes_no_noise():
     generator = make_generator(noise_size=0)
     spectrum = normal(1, 130, BINS, 2)

@@ -68,6 +68,9 @@ class FrequencyAggregationGenerator(SpectrumModel):
     several of each, `(versions * batch, ...)`, first one of every item; up to Conv5 that is the
     work of one. Batch and frames may be unknown.
 
+    For `predict`, which hands over one argument, `generator((spectrum, noise))` is the same, as is
+    a dictionary `{"spectrum": spectrum, "noise": noise}`.
+
     Exact shift equivariance over time holds for outputs whose `receptive_frames` are all real.
 
     Args:
@@ -162,6 +165,7 @@ class FrequencyAggregationGenerator(SpectrumModel):
 
     def call(self, spectrum, noise=None):
         """See the class."""
+        spectrum, noise = _arguments(spectrum, noise)
         self.check_spectrum(spectrum)
         frames = spectrum.shape[1]
         if frames is not None and frames <= 2 * self.context_frames:
@@ -191,12 +195,15 @@ class FrequencyAggregationGenerator(SpectrumModel):
 
     def compute_output_shape(self, spectrum_shape, noise_shape=None):
         """The shape of what `call` returns."""
+        if isinstance(spectrum_shape, dict) or isinstance(spectrum_shape[0], list | tuple):
+            spectrum_shape, noise_shape = _arguments(spectrum_shape, noise_shape)
         batch, frames = spectrum_shape[:2]
         frames = None if frames is None else frames - 2 * self.context_frames
         return versions_of(batch, noise_shape), frames, self.bins, PARTS
 
     def compute_output_spec(self, spectrum, noise=None):
         """The shape and dtype of what `call` returns."""
+        spectrum, noise = _arguments(spectrum, noise)
         noise_shape = None if noise is None else noise.shape
         return keras.KerasTensor(self.compute_output_shape(spectrum.shape, noise_shape), "float32")
 
@@ -208,3 +215,26 @@ class FrequencyAggregationGenerator(SpectrumModel):
             "residual": self.residual,
             "residual_level": self.residual_level,
         }
+
+
+def _arguments(first, noise):
+    """Spectrum and noise, or their shapes, of a call with one argument or two.
+
+    Raises:
+        ValueError: if the one is not a pair, or names other than "spectrum" and "noise".
+    """
+    if isinstance(first, dict):
+        if noise is not None or not {"spectrum"} <= set(first) <= {"spectrum", "noise"}:
+            raise ValueError(
+                "A dictionary of inputs must hold `spectrum` and `noise` and nothing else. "
+                f"Received: {', '.join(map(str, first))}"
+            )
+        return first["spectrum"], first.get("noise")
+    if isinstance(first, list | tuple):
+        if noise is not None or len(first) not in (1, 2):
+            raise ValueError(
+                "Inputs that are handed over as one must be the pair (spectrum, noise). "
+                f"Received: {len(first)} inputs{'' if noise is None else ', and noise beside them'}"
+            )
+        return first[0], first[1] if len(first) == 2 else None
+    return first, noise
