@@ -62,7 +62,8 @@ class Restorer(keras.Model, RecordingRestorer):
     default_degradation = "mp3:32"
 
     def __init__(self, network, *, sample_rate: int, chunk_seconds: float = 8.0, **kwargs):
-        super().__init__(**kwargs)
+        # Waveforms come and go in float32, whatever precision the network or the process has.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.network = network
         self.sample_rate = sample_rate
         self.chunk_seconds = chunk_seconds

@@ -170,6 +170,50 @@ def test_a_discriminator_restores_nothing(tmp_path):
         Restorer.from_preset(tmp_path)
 
 
+@pytest.fixture
+def policy_of_the_process():
+    import keras
+
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("asked", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "name", ["apollo_tiny", "unet_tiny", "inception_wgan_small", "sr_gan_tiny"]
+)
+def test_the_precision_that_is_asked_for_reaches_every_layer(policy_of_the_process, name, asked):
+    from keras.layers import InputLayer
+
+    for general in ("float32", "mixed_bfloat16"):
+        policy_of_the_process(general)
+        network = presets.load_network(name, load_weights=False, dtype=asked)
+        assert network.dtype_policy.name == asked
+        assert network.get_config()["dtype"]["config"]["name"] == asked
+        found = {
+            layer.dtype_policy.name
+            for layer in network._flatten_layers(include_self=False)
+            if not isinstance(layer, InputLayer)
+        }
+        # Transforms and what adds to a spectrum stay in float32.
+        assert asked in found and found <= {asked, "float32"}
+
+
+@pytest.mark.parametrize(
+    "name", ["apollo_tiny", "unet_tiny", "inception_wgan_small", "sr_gan_small_16k"]
+)
+def test_a_shipped_preset_restores_alike_in_a_process_of_another_precision(
+    policy_of_the_process, name
+):
+    waveform = np.random.default_rng(0).normal(size=(1, 81920)).astype(np.float32)
+    found = []
+    for general in ("float32", "mixed_bfloat16"):
+        policy_of_the_process(general)
+        found.append(np.asarray(Restorer.from_preset(name)(waveform)))
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_run_beside_a_yaml_file_of_its_name_is_found(tmp_path, random_run):
     run = shutil.copytree(random_run, tmp_path / "run")
     (tmp_path / "run.yaml").write_text("recipe: {}")

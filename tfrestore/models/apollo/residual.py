@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from tfrestore.audio.lame_gain import LAME_GAIN
 from tfrestore.audio.treble import HIGHEST_MADE
+from tfrestore.layers.float32_layer import Float32Layer
 from tfrestore.models.apollo.weights import normalize, uniform
 
 # What is nearly right already bears smaller steps than other weights take.
@@ -48,7 +49,7 @@ _SMALLEST_POWER = 5e-8
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
-class SpectralResidual(layers.Layer):
+class SpectralResidual(Float32Layer):
     """Fills the holes of a spectrum with what a network made, at a level per frame and band.
 
     `residual(spectrum, features, made)` takes pairs (real, imaginary) of float32
@@ -128,7 +129,7 @@ class SpectralResidual(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
-class LevelFeatures(layers.Layer):
+class LevelFeatures(Float32Layer):
     """How loud every band is, told over the whole range from 16-bit rounding to full scale.
 
     The published features are normalised together with the logarithm of the band's norm, so that

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrestore.layers.float32_layer import Float32Layer
 from tfrestore.layers.stft import STFT, InverseSTFT, window_samples
 
 #: Samples of a frame in which the end of a spectrum is looked for, and windows have at least.
@@ -46,7 +47,7 @@ _TINY = 1e-10
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
-class BandFilling(keras.layers.Layer):
+class BandFilling(Float32Layer):
     """Puts what a network made above the end of a window's spectrum, and nothing below.
 
     `filling(waveform, made)` takes float32 `(batch, samples)` twice, of at least 1024 samples, and

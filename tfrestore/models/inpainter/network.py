@@ -233,9 +233,10 @@ class UNet(PresetMixin, keras.Model):
         # The result feeds losses and inverse transforms, so it leaves in float32 in any precision.
         outputs = CropLike(dtype="float32", name="crop")([x, inputs])
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        # A functional model is not told; it would cast what it gets as the process does in general.
+        self.dtype_policy = dtype
 
         # === Config ===
-        self.network_dtype = dtype
         self.filters = filters
         self.depth = depth
         self.downsampling = downsampling
@@ -282,7 +283,7 @@ class UNet(PresetMixin, keras.Model):
         """The constructor's arguments."""
         return {
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.network_dtype),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "filters": self.filters,
             "depth": self.depth,
             "downsampling": self.downsampling,

@@ -121,7 +121,7 @@ class InpainterTrainer(keras.Model):
                 raise ValueError(
                     f"Argument `{name}` must be one of {known}. Received: {name}={value!r}"
                 )
-        super().__init__(dtype=network.network_dtype, **kwargs)
+        super().__init__(dtype=network.dtype_policy, **kwargs)
         self.network = network
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from tfrestore.audio.lame_gain import LAME_GAIN
 from tfrestore.audio.treble import HIGHEST_MADE
+from tfrestore.layers.float32_layer import Float32Layer
 
 # Bins next to each other, 194 Hz wide in the paper's transform: a few partials of most tones, so
 # that what lies between two partials is no hole.
@@ -30,7 +31,7 @@ _TINY = 1e-24
 
 
 @keras.saving.register_keras_serializable(package="tfrestore")
-class HoleFilling(layers.Layer):
+class HoleFilling(Float32Layer):
     """Fills the holes of a spectrum with what a network made.
 
     `filling(spectrum, made)` takes two signed square roots of spectra, float32
