@@ -1,9 +1,13 @@
+import shlex
+
 import pytest
 
 from tfrestore.models.presets import find_preset, shipped_presets
 from tfrestore.preset_card import make_card
 from tfrestore.presets import preset_lines
 from tfrestore.shipping import chosen_presets
+from tfrestore.train import make_train_parser
+from tfrestore.training.configuration import resolve
 
 SHIPPED = pytest.mark.parametrize("preset", shipped_presets(), ids=lambda preset: preset.name)
 
@@ -28,6 +32,20 @@ def test_a_card_says_of_when_a_preset_is_used_what_is_chosen(preset):
     is_chosen = preset.name in chosen.values()
     assert ("uses it by itself for these only" in card) == is_chosen
     assert (f"ask for it with `--preset {preset.name}`" in card) != is_chosen
+
+
+@SHIPPED
+def test_the_command_of_a_stage_takes_the_network_of_the_one_before(preset):
+    stages = preset.metadata["training"]["stages"]
+    assert stages[0]["begins_with"] is None
+    networks = []
+    for stage in stages:
+        options = make_train_parser().parse_args(shlex.split(stage["command"])[2:])
+        assert options.preset == stage["begins_with"] and options.out == stage["name"]
+        # Train refuses another one.
+        config = preset.folder / options.config
+        networks.append(resolve(preset, config, options.assignments).config["network"])
+    assert all(network == networks[0] for network in networks)
 
 
 def test_which_of_the_shipped_presets_are_ever_chosen():
