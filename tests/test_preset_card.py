@@ -4,6 +4,7 @@ import pytest
 
 from tfrestore.models.presets import find_preset, shipped_presets
 from tfrestore.preset_card import make_card
+from tfrestore.preset_choice import STEREO_CUTOFFS
 from tfrestore.presets import preset_lines
 from tfrestore.shipping import chosen_presets
 from tfrestore.train import make_train_parser
@@ -50,7 +51,13 @@ def test_the_command_of_a_stage_takes_the_network_of_the_one_before(preset):
 
 def test_which_of_the_shipped_presets_are_ever_chosen():
     chosen = {name for each in shipped_presets() for name in each.metadata["chosen"].values()}
-    assert chosen == {"apollo_small", "inpainter", "inception_wgan_small"}
+    # Also of what was not measured: other rates, and one channel where two were measured.
+    mp3 = dict.fromkeys(STEREO_CUTOFFS, 1.0)
+    for channels in (1, 2):
+        bandwidth = dict.fromkeys("12346", 1.0)
+        restores = {"channels": channels, "mp3": mp3, "gaps": {"any": 1.0}, "bandwidth": bandwidth}
+        chosen |= set(chosen_presets(restores, shipped_presets()).values())
+    assert chosen == {"apollo_small", "inpainter", "inception_wgan_small", None}
 
 
 def metadata_with(**entries):

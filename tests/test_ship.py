@@ -9,6 +9,7 @@ from tests.recorded_music import make_music
 from tfrestore import preset_measurement
 from tfrestore.__main__ import main
 from tfrestore.models import presets
+from tfrestore.preset_card import make_card
 from tfrestore.preset_choice import STEREO_CUTOFFS
 from tfrestore.preset_measurement import PresetMeasurement
 from tfrestore.restorer import Restorer
@@ -150,6 +151,32 @@ def test_its_configuration_can_be_trained(shipped):
     assert config["data"]["gaps"] == ["waveform"]
 
 
+def test_what_is_shipped_in_the_package_is_described_in_one_way_and_so_are_the_others(
+    trained, monkeypatch, tmp_path
+):
+    original, room = presets.resources.files, tmp_path / "inpainter"
+    shutil.copytree(str(original("tfrestore.models.inpainter") / "presets"), room / "presets")
+    monkeypatch.setattr(
+        presets.resources,
+        "files",
+        lambda name: room if name == "tfrestore.models.inpainter" else original(name),
+    )
+    monkeypatch.setattr(presets, "family_names", lambda: ["inpainter"])
+    other = room / "presets/unet_tiny"
+    (other / "MODEL_CARD.md").write_text("stale")
+    assert ship(trained, "--name", "fills") == 0
+    first = (room / "presets/fills.yaml").read_text()
+    assert yaml.safe_load(first)["description"] == "Fills gaps"
+    assert (other / "MODEL_CARD.md").read_text() == make_card(presets.read_metadata(other))
+    architecture = first.replace("network:", "# A comment.\nnetwork:", 1)
+    (room / "presets/fills.yaml").write_text(architecture)
+    assert ship(trained, "--name", "fills", "--overwrite", "--description", "It: fills") == 0
+    again = (room / "presets/fills.yaml").read_text()
+    assert again == architecture.replace("Fills gaps", "'It: fills'")
+    assert presets.find_preset("fills").metadata["description"] == "It: fills"
+    assert "# fills: it: fills" in (room / "presets/fills/MODEL_CARD.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("run", "evaluation", "arguments", "said"),
     [
@@ -166,6 +193,8 @@ def test_its_configuration_can_be_trained(shipped):
             "network.filters is 4, but the preset",
         ),
         ("a run", "scores", ["--name", "apollo_tiny"], "of another family"),
+        ("a run", "scores", ["--earlier", "music"], "holds no config.json"),
+        ("a run", "scores", ["--earlier-hardware", "a fan"], "of 1 earlier stages is given"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(

@@ -185,7 +185,11 @@ def _training(training: dict, license: str) -> Iterator[str]:
     if training["remark"]:
         yield from [training["remark"], ""]
     if len(stages) == 1:
-        yield from ["`config.yaml` beside this card is all of it, `history.csv` its course.", ""]
+        told = "the rest" if training["remark"] else "all"
+        yield from [
+            f"`config.yaml` beside this card is {told} of it, `history.csv` its course.",
+            "",
+        ]
     else:
         files = _listed(f"`{s['configuration']}`, `{s['history']}`" for s in stages)
         yield from [f"Beside this card lie each stage's configuration and course: {files}.", ""]

@@ -39,9 +39,17 @@ def describe_stages(runs: Sequence[Path], name: str, hardware: Sequence[str | No
         `command` that would train it.
 
     Raises:
-        UsageError: if one is no finished run, or has what this version does not know.
+        UsageError: if one is no finished run, is of another family than the last, or has what this
+            version does not know.
     """
-    configurations = [resolve(presets.find_preset(run)).config for run in runs]
+    found = [presets.find_preset(run) for run in runs]
+    for run, preset in zip(runs, found, strict=True):
+        if preset.family != found[-1].family:
+            raise UsageError(
+                f"{run}: is of the family {preset.family}, but {runs[-1]} is of "
+                f"{found[-1].family}, which cannot have begun with its weights."
+            )
+    configurations = [resolve(preset).config for preset in found]
     stages: list[dict] = []
     for number, (run, where) in enumerate(zip(runs, hardware, strict=True), 1):
         is_last = number == len(runs)

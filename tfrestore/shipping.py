@@ -118,7 +118,13 @@ def ship(
         raise UsageError(f"{target}: exists already; --overwrite replaces it.")
     architecture = _architecture(found, name, statements, run)
     read_history(run)
-    before = [*statements.earlier_hardware, *[None] * len(runs)][: len(runs) - 1]
+    told = len(statements.earlier_hardware)
+    if told >= len(runs):
+        raise UsageError(
+            f"the hardware of {told} earlier stages is given, but there are {len(runs) - 1}; give "
+            "--earlier-hardware once for each --earlier, in the same order."
+        )
+    before = [*statements.earlier_hardware, *[None] * (len(runs) - 1 - told)]
     stages = describe_stages(runs, name, [*before, statements.hardware or describe_machine()])
     exact = Restorer.from_preset(run)
     with tempfile.TemporaryDirectory() as scratch:
