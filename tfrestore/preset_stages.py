@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.training.configuration import SECTIONS, resolve
@@ -85,7 +86,7 @@ def write_stages(runs: Sequence[Path], stages: Sequence[dict], folder: Path) -> 
         sections = {each: found.config[each] for each in SECTIONS}
         content = {"preset": architecture, "family": found.family, **sections}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        presets.write_text(folder / stage["configuration"], text)
+        write_text(folder / stage["configuration"], text)
         shutil.copyfile(run / HISTORY_FILE, folder / stage["history"])
 
 

@@ -18,6 +18,7 @@ import yaml
 from tfrestore.audio.reading import AudioInfo
 from tfrestore.audio.spectral_edges import SpectralEdge
 from tfrestore.command_line import available_cores
+from tfrestore.complete_files import write_text
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import parse_degradation
 from tfrestore.errors import UsageError
@@ -181,7 +182,7 @@ def ship(
         write_stages(runs, stages, beside)
         _write_card(Preset(name, found.family, {}, folder=beside), metadata, out is None)
     if out is None:
-        presets.write_text(target.with_suffix(".yaml"), architecture)
+        write_text(target.with_suffix(".yaml"), architecture)
         for preset in presets.shipped_presets():
             refresh_card(preset)
     return target
@@ -198,13 +199,13 @@ def refresh_card(preset: Preset) -> None:
 
 def _write_card(preset: Preset, metadata: dict, is_shipped: bool) -> None:
     text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
-    presets.write_text(preset.folder / presets.METADATA_FILE, text)
+    write_text(preset.folder / presets.METADATA_FILE, text)
     others = [each for each in presets.shipped_presets() if each.name != preset.name]
     choices = chosen_presets(metadata["restores"], [*others, preset] if is_shipped else others)
     metadata = {**metadata, "chosen": choices}
     text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
-    presets.write_text(preset.folder / presets.METADATA_FILE, text)
-    presets.write_text(preset.folder / CARD_FILE, make_card(metadata))
+    write_text(preset.folder / presets.METADATA_FILE, text)
+    write_text(preset.folder / CARD_FILE, make_card(metadata))
 
 
 def chosen_presets(restores: dict, candidates: Sequence[Preset]) -> dict[str, str | None]:
