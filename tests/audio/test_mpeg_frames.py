@@ -83,3 +83,20 @@ def test_bytes_around_the_stream_do_not_hide_it(front, tail):
 def test_any_bytes_can_be_scanned(data):
     stream = mpeg_frames.scan(data)
     assert stream is None or stream.offset < len(data)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 4.0])
+@pytest.mark.parametrize("tail", [b"", b"APETAGEX" + bytes(200_000), b"no music " * 20_000])
+def test_the_bit_rate_is_that_of_the_frames_whatever_stands_around_them(seconds, tail):
+    samples = int(44100 * seconds)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, samples)).astype(np.float32)
+    for kbit in (8, 64, 320):
+        assert mpeg_frames.mean_bit_rate(encode_mp3(noise, 44100, kbit) + tail, seconds) == kbit
+
+
+def test_the_bit_rate_of_frames_that_differ_is_their_mean():
+    frames = [encode_mp3(np.zeros((2, 44100), np.float32), 44100, kbit) for kbit in (128, 320)]
+    streams = [data[mpeg_frames.scan(data).first.size :] for data in frames]
+    counts = [mpeg_frames.scan(stream).frames for stream in streams]
+    assert counts[0] == counts[1]
+    assert mpeg_frames.mean_bit_rate(b"".join(streams), 2.0) == 224

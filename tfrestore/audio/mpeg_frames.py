@@ -12,6 +12,8 @@ LAME writes it (VbrTag.c).
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,47 +115,38 @@ def scan(data: Bytes) -> MpegStream | None:
     Returns:
         The stream, or `None` where no two frames of layer III follow each other.
     """
-    position = _id3_size(data)
-    sizes: dict[bytes, int] = {}
     first: FrameHeader | None = None
     offset = frames = 0
-    while position + 4 <= len(data):
-        word = bytes(data[position : position + 4])
-        size = sizes.get(word)
-        if size is None:
-            header = parse_header(word)
-            if header is not None and _fits(header, first, data, position):
-                if first is None:
-                    first, offset = header, position
-                    if _is_tagged(data, position, header):
-                        return MpegStream(header, position, 0, tagged=True)
-                # Only the header's own bits decide, so each distinct word is parsed once.
-                size = sizes[word] = header.size
-        if size is None:
-            position = data.find(b"\xff", position + 1)
-            if position < 0:
-                break
-            continue
+    for position, header in _walk(data):
+        if first is None:
+            first, offset = header, position
+            if _is_tagged(data, position, header):
+                return MpegStream(header, position, 0, tagged=True)
         frames += 1
-        position += size
     return None if first is None else MpegStream(first, offset, frames, tagged=False)
 
 
 def mean_bit_rate(data: Bytes, duration: float) -> int:
     """The mean bit rate of an MP3's frames, the usual one where it is close to that.
 
+    What is no frame does not count: pictures and other tags in front of the music or behind it.
+
     Args:
         data: The file's bytes, or a memory map of them.
-        duration: Of the sound, in seconds.
+        duration: Of the sound, in seconds; for a stream of which no frames are found.
 
     Returns:
         kbit/s.
     """
-    stream = scan(data)
-    size = len(data)
-    if stream:
-        size -= stream.offset + stream.tagged * stream.first.size
-    mean = 8 * size / duration / 1000
+    # All frames of a stream take the same time.
+    rates = Counter(
+        header.kbit_per_second
+        for number, (position, header) in enumerate(_walk(data))
+        if number or not _is_tagged(data, position, header)
+    )
+    mean = 8 * len(data) / duration / 1000
+    if rates:
+        mean = sum(rate * count for rate, count in rates.items()) / rates.total()
     usual = min(ALL_BIT_RATES, key=lambda rate: abs(rate - mean))
     return usual if abs(mean / usual - 1) < 0.08 else round(mean)
 
@@ -182,6 +175,28 @@ def length_tag(stream: MpegStream, delay: int | None = None, padding: int = 0) -
         # Encoder's name, then twelve bytes of settings that a decoder can do without.
         body += b"LAME3.100" + bytes(12) + (delay << 12 | padding).to_bytes(3, "big")
     return (header.word + bytes(header.tag_offset - 4) + body).ljust(header.size, b"\0")
+
+
+def _walk(data: Bytes) -> Iterator[tuple[int, FrameHeader]]:
+    """The position and the header of every frame, from one to the next; other bytes are skipped."""
+    position = _id3_size(data)
+    headers: dict[bytes, FrameHeader] = {}
+    first: FrameHeader | None = None
+    while position + 4 <= len(data):
+        word = bytes(data[position : position + 4])
+        header = headers.get(word)
+        if header is None:
+            header = parse_header(word)
+            if header is None or not _fits(header, first, data, position):
+                position = data.find(b"\xff", position + 1)
+                if position < 0:
+                    return
+                continue
+            first = first or header
+            # Only the header's own bits decide, so each distinct word is parsed once.
+            headers[word] = header
+        yield position, header
+        position += header.size
 
 
 def _fits(header: FrameHeader, first: FrameHeader | None, data: Bytes, position: int) -> bool:
