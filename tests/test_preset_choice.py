@@ -19,6 +19,7 @@ def preset(
 ):
     metadata = {
         "family": "apollo",
+        "sample_rate": 44100,
         "restores": {
             "channels": channels,
             "mp3": mp3 or {},
@@ -41,8 +42,8 @@ def presets(tmp_path):
     ]
 
 
-def mp3(rate, channels=1, cutoff=11000.0):
-    info = AudioInfo(Path("a.mp3"), 44100, channels, 44100, "MP3", "MPEG_LAYER_III")
+def mp3(rate, channels=1, cutoff=11000.0, sample_rate=44100):
+    info = AudioInfo(Path("a.mp3"), sample_rate, channels, 44100, "MP3", "MPEG_LAYER_III")
     return Inspection(info, rate, SpectralEdge(cutoff, 60.0, 0.01, 0.01))
 
 
@@ -163,28 +164,62 @@ def test_a_band_that_ends_early_is_extended_as_those_that_were_measured(with_ban
 
 
 @pytest.mark.parametrize(
-    ("rate", "output_rate", "name", "said"),
+    ("rate", "output_rate", "name", "chosen", "said"),
     [
-        (22050, 44100, "both", "a sample rate of 22050 Hz: what is above 11.0 kHz is made with"),
-        (22050, None, None, "no room above 11.0 kHz; with --output-rate 44100 both makes what"),
-        (22050, 24000, None, "--output-rate 44100"),
-        (11025, 22050, "narrow", "what is above 5.5 kHz"),
-        (32000, 44100, None, "there is nothing to restore"),
-        (8000, 44100, None, "there is nothing to restore"),
-        (44100, 88200, None, "there is nothing to restore"),
+        (22050, None, "both", 44100, "a sample rate of 22050 Hz: what is above 11.0 kHz is made"),
+        (22050, 44100, "both", None, "a sample rate of 22050 Hz: what is above 11.0 kHz is made"),
+        (22050, 22050, None, None, "22050 Hz have no room above 11.025 kHz, 44100 Hz have for all"),
+        (22050, 24000, None, None, "24000 Hz have no room above 12 kHz, 44100 Hz have for all"),
+        (11025, 22050, "narrow", None, "22050 Hz have no room above 11.025 kHz"),
+        (11025, None, "narrow", 44100, "its own 11025 Hz have no room above 5.5125 kHz"),
+        (32000, None, None, None, "there is nothing to restore"),
+        (8000, None, None, None, "there is nothing to restore"),
+        (44100, 88200, None, None, "there is nothing to restore"),
     ],
 )
-def test_a_low_sample_rate_is_made_up_for_at_a_higher_one(
-    with_bands, rate, output_rate, name, said
+def test_a_low_sample_rate_is_made_up_for_at_the_presets(
+    with_bands, rate, output_rate, name, chosen, said
 ):
     found = copied(None, sample_rate=rate)
     choice = choose(found, with_bands, output_rate=output_rate)
     assert (choice.preset.name if choice.preset else None) == name
+    assert choice.output_rate == chosen and (", at 44100 Hz" in choice.reason) == bool(chosen)
     assert said in choice.reason and ("nothing is written" in choice.reason) == (name is None)
-    assert choice.is_final != ("--output-rate" in choice.reason)
-    # A band that ends within a low rate needs no higher one.
-    if rate == 22050:
-        assert choose(copied(5500.0, 0.0, sample_rate=rate), with_bands).preset.name == "narrow"
+    assert choice.is_final != ("at a higher rate only" in choice.reason)
+
+
+def test_a_band_that_ends_within_a_low_rate_is_extended_at_any(with_bands):
+    found = copied(5500.0, 0.0, sample_rate=22050)
+    for output_rate, chosen in ((None, 44100), (22050, None)):
+        choice = choose(found, with_bands, output_rate=output_rate)
+        assert choice.preset.name == "narrow" and choice.output_rate == chosen
+
+
+@pytest.mark.parametrize(
+    ("own_rate", "output_rate", "chosen", "said"),
+    [
+        (8000, None, 44100, ", at 44100 Hz: its own 8000 Hz have no room above 4 kHz"),
+        (24000, None, 44100, ", at 44100 Hz: its own 24000 Hz have no room above 12 kHz"),
+        (8000, 44100, None, ""),
+        (8000, 8000, None, "; 8000 Hz have no room above 4 kHz, 44100 Hz have for all"),
+        (44100, None, None, ""),
+        (44100, 22050, None, "; 22050 Hz have no room above 11.025 kHz, 44100 Hz have for all"),
+        (48000, None, None, ""),
+    ],
+)
+def test_an_mp3_of_a_low_sample_rate_is_written_at_the_presets(
+    presets, own_rate, output_rate, chosen, said
+):
+    found = mp3(32, channels=2, cutoff=3900.0, sample_rate=own_rate)
+    choice = choose(found, presets, output_rate=output_rate)
+    assert choice.preset.name == "wide" and choice.output_rate == chosen
+    assert choice.reason.endswith(f"restored with wide{said}")
+
+
+def test_gaps_are_filled_at_the_recordings_own_rate(presets):
+    gapped = dataclasses.replace(mp3(32, sample_rate=8000), gaps=((1.0, 1.02),))
+    choice = choose(gapped, presets)
+    assert choice.preset.name == "gaps" and choice.output_rate is None
 
 
 def test_without_presets_nothing_is_restored():
@@ -213,3 +248,5 @@ def test_a_waveform_is_chosen_for_as_a_file_is(monkeypatch, presets):
     assert preset_choice.choose_for_waveform(music, 44100).preset is None
     transcoded = mp3_round_trip(music, 44100, 64)
     assert preset_choice.choose_for_waveform(transcoded, 44100).preset.name == "wide"
+    low = preset_choice.choose_for_waveform(make_music(rate=22050), 22050)
+    assert low.output_rate is None

@@ -14,6 +14,7 @@ from tests.recorded_music import make_music
 from tfrestore import preset_choice
 from tfrestore.__main__ import main
 from tfrestore.audio.mp3 import encode_mp3
+from tfrestore.audio.resampling import resample
 from tfrestore.errors import UsageError
 from tfrestore.models.presets import Preset, find_preset
 from tfrestore.recordings import RecordingRestorer
@@ -34,17 +35,30 @@ class Brightener(RecordingRestorer):
         return waveform * np.float32(1.5) + tone
 
 
-@pytest.fixture
-def filler(tmp_path, monkeypatch, random_run):
-    """The one preset that is shipped: a copy of a folder, which is said to fill gaps."""
-    folder = shutil.copytree(random_run, tmp_path / "presets" / "filler")
+def ship_alone(monkeypatch, run, folder, **restores):
+    """Makes a copy of a run the one preset that is shipped, and says what it restores."""
+    shutil.copytree(run, folder)
     metadata = json.loads((folder / "metadata.json").read_text())
-    metadata["restores"] = {"channels": 1, "mp3": {}, "gaps": {"waveform": 0.1}}
+    metadata["restores"] = {"channels": 1, "mp3": {}, "gaps": {}, **restores}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     found = find_preset(folder)
     assert isinstance(found, Preset)
     monkeypatch.setattr(preset_choice, "shipped_presets", lambda: [found])
     return found
+
+
+@pytest.fixture
+def filler(tmp_path, monkeypatch, random_run):
+    """The one preset that is shipped, which is said to fill gaps."""
+    folder = tmp_path / "presets" / "filler"
+    return ship_alone(monkeypatch, random_run, folder, gaps={"waveform": 0.1})
+
+
+@pytest.fixture
+def widener(tmp_path, monkeypatch, stochastic_run):
+    """The one preset that is shipped, of 44.1 kHz, which is said to improve MP3s of 8 kbit/s."""
+    folder = tmp_path / "presets" / "widener"
+    return ship_alone(monkeypatch, stochastic_run, folder, mp3={"8": 1.0})
 
 
 def write(path, waveform):
@@ -120,6 +134,47 @@ def test_what_cannot_be_used_is_told_in_a_line(tmp_path, capsys, filler):
         captured = capsys.readouterr().err.splitlines()
         assert said in captured[-1] and len(captured) <= 2
     assert sorted(path.name for path in tmp_path.glob("a*")) == ["a.wav"]
+
+
+def test_an_mp3_of_a_low_rate_is_written_at_the_presets_unless_another_is_asked_for(
+    tmp_path, capsys, caplog, widener
+):
+    source, target = tmp_path / "a.mp3", tmp_path / "a.restored.wav"
+    source.write_bytes(encode_mp3(make_music(1.0, channels=1), 44100, 8))
+    assert soundfile.info(source).samplerate == 8000
+    assert main(["restore", str(source), "--subtype", "float"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    said = ", at 44100 Hz: its own 8000 Hz have no room above 4 kHz"
+    assert line.endswith(f"with {widener.name}{said}")
+    restored, rate = soundfile.read(target, dtype="float32")
+    assert (rate, len(restored)) == (44100, 44100)
+    spectrum = np.abs(np.fft.rfft(restored * np.hanning(44100))) ** 2
+    assert spectrum[5000:].sum() > 1e-4 * spectrum.sum()
+
+    assert main(["restore", str(source), "--output-rate", "8000", "--overwrite"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; 8000 Hz have no room above 4 kHz, 44100 Hz have for all")
+    assert soundfile.info(target).samplerate == 8000
+
+    rates = [({}, 44100), ({"sample_rate": None}, 44100), ({"sample_rate": 8000}, 8000)]
+    for options, expected in rates:
+        with caplog.at_level("INFO", "tfrestore"):
+            assert tfrestore.restore_file(source, target, **options) is True
+        assert soundfile.info(target).samplerate == expected
+        assert "no room above 4 kHz" in caplog.text
+        caplog.clear()
+
+
+def test_a_waveform_keeps_its_rate_and_what_that_costs_is_logged(
+    tmp_path, monkeypatch, caplog, stochastic_run
+):
+    ship_alone(monkeypatch, stochastic_run, tmp_path / "extender", bandwidth={"4": 1.0})
+    # It ends within its rate, so that the preset has something to add there too.
+    waveform = resample(resample(make_music(1.0, channels=1), 44100, 11025), 11025, 22050)
+    with caplog.at_level("INFO", "tfrestore"):
+        restored = tfrestore.restore(waveform, 22050)
+    assert restored.shape == waveform.shape and np.abs(restored - waveform).max() > 1e-3
+    assert "22050 Hz have no room above 11.025 kHz, 44100 Hz have for all" in caplog.text
 
 
 def test_from_python_too(tmp_path, filler):

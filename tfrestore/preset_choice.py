@@ -6,7 +6,8 @@ how much, and whether it is right below the frequency at which an encoder cut th
 (`improves_below_cutoff`), or what is there is better kept.
 
 Music that was kept at a low sample rate ends as sharply as an MP3 does, without its holes. A file
-may still have that rate: then there is room for what is missing only at a higher `output_rate`.
+may still have that rate, and LAME lowers the rate of MP3s of few kbit/s: at its own rate nearly all
+that a preset adds would be cut off, so such a file is written at the preset's.
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ class Choice:
         preset: The preset to restore it with; `None` where there is nothing to restore.
         reason: What was found and chosen, a sentence without the recording's name.
         keep_below: Hz below which the recording stays as it is; `None` for no such.
+        output_rate: Hz at which the result has room for what is added; `None` for the recording's
+            own rate, or for the one that was asked for.
         is_final: Whether no other option would have changed that there is nothing to restore.
     """
 
     preset: Preset | None
     reason: str
     keep_below: float | None = None
+    output_rate: int | None = None
     is_final: bool = True
 
 
@@ -66,7 +70,7 @@ def choose_for_file(
     Args:
         path: The file.
         with_gaps: Whether the caller knows of gaps in it.
-        output_rate: Hz of what is to be written; `None` for the file's own rate.
+        output_rate: Hz of what is to be written; `None` leaves it to the choice.
 
     Raises:
         AudioFileError: if it cannot be read.
@@ -75,8 +79,9 @@ def choose_for_file(
 
 
 def choose_for_waveform(waveform, sample_rate: int, with_gaps: bool = False) -> Choice:
-    """The same for a waveform, float `(samples,)` or `(channels, samples)`."""
-    return choose(inspect_waveform(waveform, sample_rate), shipped_presets(), with_gaps)
+    """The same for a waveform, float `(samples,)` or `(channels, samples)`, that keeps its rate."""
+    found = inspect_waveform(waveform, sample_rate)
+    return choose(found, shipped_presets(), with_gaps, output_rate=sample_rate)
 
 
 def cutoff_to_keep(path: str | os.PathLike, preset: Preset) -> float | None:
@@ -105,7 +110,8 @@ def choose(
         found: What is known of the recording.
         presets: What to choose from.
         with_gaps: Whether there are gaps beside those that were found.
-        output_rate: Hz of what is to be written; `None` for the recording's own rate.
+        output_rate: Hz of what is to be written; `None` leaves it to the choice: the preset's rate
+            where it adds to a band that the recording's own rate would cut off, and else that.
     """
     if found.gaps or with_gaps:
         return _choose_for_gaps(found, presets)
@@ -128,11 +134,31 @@ def choose(
         return Choice(None, f"{found}: {why}, so nothing is written")
     best = max(able, key=lambda each: each[0])[1]
     about = "" if rate == found.kbit_per_second else f" as an MP3 of about {rate} kbit/s"
+    chosen, room = _rate_with_room(found, best, output_rate)
     reason = f"{found}: restored{about} with {best.name}"
     if best.metadata.get("improves_below_cutoff", True):
-        return Choice(best, reason)
+        return Choice(best, reason + room, output_rate=chosen)
     cutoff = found.cutoff or usual_cutoff(rate, found.info.channels)
-    return Choice(best, f"{reason}, keeping all below {cutoff / 1000:.1f} kHz", cutoff)
+    kept = f", keeping all below {cutoff / 1000:.1f} kHz"
+    return Choice(best, reason + kept + room, cutoff, chosen)
+
+
+def _rate_with_room(
+    found: Inspection, preset: Preset, output_rate: int | None
+) -> tuple[int | None, str]:
+    """The rate to write at for what a preset adds above a recording's band, and what to say of it.
+
+    Returns:
+        Hz, `None` for the recording's own or the one that was asked for; and a phrase that goes on
+        from what was chosen, empty where nothing is cut off.
+    """
+    own_rate, room = found.info.sample_rate, preset.metadata.get("sample_rate", 0)
+    rate = output_rate or own_rate
+    if rate >= room:
+        return None, ""
+    if output_rate:
+        return None, f"; {rate} Hz have no room above {rate / 2000:g} kHz, {room} Hz have for all"
+    return room, f", at {room} Hz: its own {own_rate} Hz have no room above {own_rate / 2000:g} kHz"
 
 
 def _choose_for_gaps(found: Inspection, presets: Sequence[Preset]) -> Choice:
@@ -159,15 +185,14 @@ def _choose_for_bandwidth(
     if found.codec or not able:
         return Choice(None, f"{found}: {_untouched(found)}")
     best = max(able, key=lambda each: each[0])[1]
-    if (output_rate or own_rate) / 2 > _ALIKE * end:
-        about = "" if found.cutoff else f", a sample rate of {own_rate} Hz"
-        made = f"what is above {end / 1000:.1f} kHz is made with {best.name}"
-        return Choice(best, f"{found}{about}: {made}")
+    about = "" if found.cutoff else f", a sample rate of {own_rate} Hz"
+    made = f"what is above {end / 1000:.1f} kHz is made with {best.name}"
+    chosen, room = _rate_with_room(found, best, output_rate)
+    if (chosen or output_rate or own_rate) / 2 > _ALIKE * end:
+        return Choice(best, f"{found}{about}: {made}{room}", output_rate=chosen)
     return Choice(
         None,
-        f"{found}: its sample rate of {own_rate} Hz leaves no room above {end / 1000:.1f} kHz; "
-        f"with --output-rate {_MEASURED_RATE} {best.name} makes what is missing there; nothing is "
-        "written",
+        f"{found}{about}: {made} at a higher rate only{room}; nothing is written",
         is_final=False,
     )
 

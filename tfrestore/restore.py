@@ -46,11 +46,11 @@ def make_restore_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
-        "lies next to each file as NAME.restored.wav, with the same channels, length and, without\n"
-        "--output-rate, sample rate.\n"
+        "lies next to each file as NAME.restored.wav, with the same channels and length.\n"
         "Without --preset each file is looked at: how it was encoded, where its spectrum ends,\n"
         "its gaps. The shipped preset that improved such music is used, and a line says what was\n"
-        "found and chosen. Where there is nothing to restore nothing is written: no failure.\n"
+        "found and chosen; a sample rate too low for what is added is raised to the preset's.\n"
+        "Where there is nothing to restore nothing is written: no failure.\n"
         "The paths of the results are printed, one per line; with --candidates, a tab and the\n"
         "options that make that version again follow. A file that cannot be restored does\n"
         "not stop the others; the exit code is then 1, and 2 where the command was misused.",
@@ -112,8 +112,9 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-rate",
         type=positive_integer,
         metavar="HZ",
-        help="sample rate of the output; by default the input's, beyond half of which nothing can "
-        "be written: MP3s of few kbit/s often have a low one",
+        help="sample rate of the output, beyond half of which nothing can be written; by default "
+        "the input's, or, where the preset is chosen for the file and adds what that has no room "
+        "for, the preset's",
     )
     parser.add_argument(
         "--strength",
@@ -273,11 +274,12 @@ def run_jobs(
                     restorer = models.load(choice)
             with _noting_failure(source, failed):
                 # What fills gaps adds nothing that the file's rate would not have held.
-                if restorer and options.output_rate is None and not restorer.accepts_gaps:
+                rate = options.output_rate or (choice and choice.output_rate)
+                if restorer and rate is None and not restorer.accepts_gaps:
                     _tell_low_rate(source, restorer.sample_rate)
                 for job in missing if restorer else []:
                     bars.update(overall, completed=finished + versions.index(job))
-                    _restore_version(job, restorer, choice.keep_below, options, noise, bars)
+                    _restore_version(job, restorer, choice, options, noise, bars)
                     print_result(bars, f"{job.target}{_recipe(job, options)}")
                 if options.pictures and source not in failed and (restorer or not missing):
                     for path in _draw(versions, options.overwrite):
@@ -348,7 +350,7 @@ def _tell_low_rate(source: Path, model_rate: int) -> None:
         )
 
 
-def _restore_version(job: Job, restorer, keep_below, options, noise, bars) -> None:
+def _restore_version(job: Job, restorer, choice, options, noise, bars) -> None:
     bar = bars.add_task(
         job.source.name if job.candidate is None else job.target.name, total=100, note="%"
     )
@@ -358,14 +360,14 @@ def _restore_version(job: Job, restorer, keep_below, options, noise, bars) -> No
             job.source,
             job.target,
             subtype=options.subtype,
-            sample_rate=options.output_rate,
+            sample_rate=options.output_rate or choice.output_rate,
             gaps=options.gaps,
             progress=lambda done: bars.update(bar, completed=round(100 * done)),
             seed=options.seed,
             candidate=job.candidate,
             noise=noise,
             strength=options.strength,
-            keep_below=keep_below,
+            keep_below=choice.keep_below,
         )
     finally:
         bars.remove_task(bar)
@@ -431,14 +433,19 @@ class _CallableModule(types.ModuleType):
     def __call__(
         self, waveform, sample_rate: int, preset: str | os.PathLike | None = None, **options
     ):
-        """Restores a recording with a preset.
+        """Restores a recording with a preset, at its own sample rate.
+
+        That rate has no room for what is added above half of it, which of an MP3 of few kbit/s is
+        nearly all: bring such a waveform to 44100 Hz first (`tfrestore.audio.resample`), or use
+        `tfrestore.restore_file`, which writes it at the preset's rate.
 
         Args:
             waveform: float array `(samples,)` or `(channels, samples)`.
             sample_rate: int. Hz.
             preset: folder of a trained run, a built-in preset that has weights, or
                 `hf://USER/NAME`. Defaults to `None`: the waveform is looked at, the shipped preset
-                that it needs is used, and a waveform that needs none comes back as it is.
+                that it needs is used, and a waveform that needs none comes back as it is. What was
+                found and chosen is logged.
             **options: `gaps`, `progress`, `seed`, `candidate`, `noise`, `strength` and `keep_below`
                 of `Restorer.restore`.
 

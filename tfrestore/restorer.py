@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from tfrestore.complete_files import write_text
 from tfrestore.errors import UsageError
 from tfrestore.models import presets
 from tfrestore.recordings import RecordingRestorer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +218,9 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
         source: The file.
         target: Where to.
         preset: A folder, a built-in preset that has weights, or `hf://USER/NAME`. Defaults to
-            `None`: the file is looked at, and the shipped preset that it needs is used.
+            `None`: the file is looked at, and the shipped preset that it needs is used; a sample
+            rate too low for what that adds is raised to the preset's, unless `sample_rate` says
+            otherwise. What was found and chosen is logged.
         **options: Those of `Restorer.restore_file`.
 
     Returns:
@@ -225,14 +230,13 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
     from tfrestore.preset_choice import choose_for_file, cutoff_to_keep
 
     if preset is None:
-        choice = choose_for_file(
-            source,
-            with_gaps=bool(options.get("gaps")),
-            output_rate=options.get("sample_rate"),
-        )
+        rate = options.get("sample_rate")
+        choice = choose_for_file(source, with_gaps=bool(options.get("gaps")), output_rate=rate)
+        logger.info("%s: %s", source, choice.reason)
         if choice.preset is None:
             return False
         preset, keep_below = choice.preset.name, choice.keep_below
+        options["sample_rate"] = rate or choice.output_rate
     else:
         keep_below = cutoff_to_keep(source, presets.find_preset(preset))
     options.setdefault("keep_below", keep_below)
