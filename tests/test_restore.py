@@ -22,9 +22,11 @@ from tfrestore.restore import parse_gap
 RATE = 16000
 
 
-def write_tone(path, seconds=0.2, rate=RATE, channels=1, **options):
+def write_tone(path, seconds=0.2, rate=RATE, channels=1, gap=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     waveform = np.tile(synthesize(seconds, rate)[:, None], (1, channels))
+    if gap:
+        waveform[round(gap[0] * rate) : round(gap[1] * rate)] = 0
     soundfile.write(path, waveform, rate, **options)
     return path
 
@@ -39,9 +41,11 @@ def every_file(folder):
 
 @pytest.fixture
 def one_model(monkeypatch, identity_run):
-    """Loads the model once for all tests that are not about loading."""
+    """Loads the model once for all tests that are not about loading, nor about its having to do."""
+    from tfrestore import preset_choice
     from tfrestore.restorer import Restorer
 
+    monkeypatch.setattr(preset_choice, "lacks_gaps", lambda *_: False)
     if not hasattr(one_model, "loaded"):
         one_model.loaded = Restorer.from_preset(identity_run, chunk_seconds=1.0)
     monkeypatch.setattr(Restorer, "from_preset", lambda preset, **options: one_model.loaded)
@@ -147,7 +151,7 @@ def cut_weights(folder):
     ],
 )
 def test_a_run_folder_that_cannot_be_used_is_named(tmp_path, capsys, random_run, spoil, said):
-    write_tone(tmp_path / "a.wav")
+    write_tone(tmp_path / "a.wav", seconds=1.0, gap=(0.5, 0.52))
     spoil(shutil.copytree(random_run, tmp_path / "run"))
     assert restore(tmp_path / "a.wav", run=tmp_path / "run") == 2
     captured = capsys.readouterr().err
@@ -163,7 +167,7 @@ def test_weights_of_another_model_are_refused(tmp_path, capsys, random_run):
     InpainterRestorer(UNet(filters=6, depth=2)).save_to_preset(run)
     for name in ("model.weights.h5", "metadata.json"):
         shutil.copy(random_run / name, run / name)
-    write_tone(tmp_path / "a.wav")
+    write_tone(tmp_path / "a.wav", seconds=1.0, gap=(0.5, 0.52))
     assert restore(tmp_path / "a.wav", run=run) == 2
     captured = capsys.readouterr().err
     assert captured.count("\n") == 1 and "do not fit the network" in captured
@@ -438,6 +442,22 @@ def test_a_rate_that_is_asked_for_is_the_outputs_and_holds_what_the_model_adds(
     assert soundfile.info(tmp_path / "song.restored.wav").samplerate == 16000
 
 
+def test_where_a_model_fills_gaps_and_there_are_none_nothing_is_written(
+    tmp_path, capsys, random_run
+):
+    intact = write_tone(tmp_path / "in/a.wav", seconds=1.0)
+    gapped = write_tone(tmp_path / "in/b.wav", seconds=1.0, gap=(0.5, 0.52))
+    assert restore(tmp_path / "in", run=random_run) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path}/in/b.restored.wav\n"
+    (line,) = captured.err.splitlines()
+    assert f"{intact}: no gaps were found" in line and "--gap START-STOP" in line
+    target = tmp_path / "a.wav"
+    assert tfrestore.restore_file(intact, target, random_run) is False and not target.exists()
+    assert tfrestore.restore_file(intact, target, random_run, gaps=[(0.3, 0.32)]) is True
+    assert tfrestore.restore_file(gapped, target, random_run) is True
+
+
 def test_a_low_rate_is_no_matter_where_gaps_are_filled(tmp_path, capsys, one_model):
     source = write_tone(tmp_path / "song.wav", seconds=1.0, rate=8000)
     assert restore(source, run=one_model) == 0
@@ -553,7 +573,7 @@ def test_bars_are_for_terminals_and_results_for_standard_output(tmp_path, random
     import pty
 
     for name in ("a [b].wav", "c.wav"):
-        write_tone(tmp_path / name)
+        write_tone(tmp_path / name, seconds=1.0, gap=(0.5, 0.52))
     master, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "tfrestore.restore", str(tmp_path), "--preset", str(random_run)],
@@ -581,7 +601,7 @@ def test_bars_are_for_terminals_and_results_for_standard_output(tmp_path, random
 
 
 def test_without_a_terminal_there_is_nothing_but_results_and_log_lines(tmp_path, random_run):
-    write_tone(tmp_path / "a.wav")
+    write_tone(tmp_path / "a.wav", seconds=1.0, gap=(0.5, 0.52))
     (tmp_path / "bad.wav").write_text("text")
     done = subprocess.run(
         [sys.executable, "-m", "tfrestore", "restore", "a.wav", "bad.wav"]

@@ -112,9 +112,9 @@ def test_what_no_preset_improves_is_left_alone(tmp_path, capsys, filler):
     assert sorted(path.name for path in tmp_path.glob("a*")) == ["a.mp3"]
 
 
-def test_a_preset_overrides_the_choice(tmp_path, capsys, filler):
+def test_a_preset_overrides_the_choice(tmp_path, filler, stochastic_run):
     source = write(tmp_path / "a.flac", make_music(1.0, RATE, 1))
-    assert main(["restore", str(source), "--preset", filler.name]) == 0
+    assert main(["restore", str(source), "--preset", str(stochastic_run)]) == 0
     assert (tmp_path / "a.restored.wav").is_file()
 
 

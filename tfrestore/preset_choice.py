@@ -12,12 +12,15 @@ that a preset adds would be cut off, so such a file is written at the preset's.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfrestore.inspection import Inspection, inspect_file, inspect_waveform
 from tfrestore.models.presets import Preset, shipped_presets
+
+logger = logging.getLogger(__name__)
 
 # Where LAME 3.100 cuts stereo off, Hz by kbit/s; one channel is cut off there at half the rate.
 STEREO_CUTOFFS = {
@@ -96,6 +99,30 @@ def cutoff_to_keep(path: str | os.PathLike, preset: Preset) -> float | None:
     if preset.metadata.get("improves_below_cutoff", True):
         return None
     return inspect_file(path).cutoff
+
+
+def lacks_gaps(path: str | os.PathLike, preset: Preset, gaps: Sequence = ()) -> bool:
+    """Whether a preset that was named has nothing to do in a file, which a line then says.
+
+    One that fills gaps changes nothing where there are none.
+
+    Args:
+        path: The file.
+        preset: The preset.
+        gaps: Those that the caller knows of.
+
+    Raises:
+        AudioFileError: if the file cannot be read.
+    """
+    if gaps or not preset.find_class("restorer").accepts_gaps or inspect_file(path).gaps:
+        return False
+    logger.info(
+        "%s: no gaps were found, and %s changes nothing else, so nothing is written; --gap "
+        "START-STOP names one that is not silent.",
+        path,
+        preset.name,
+    )
+    return True
 
 
 def choose(

@@ -92,9 +92,11 @@ class PresetModels:
         Raises:
             AudioFileError: if the file cannot be read.
         """
-        from tfrestore.preset_choice import Choice, choose_for_file, cutoff_to_keep
+        from tfrestore.preset_choice import Choice, choose_for_file, cutoff_to_keep, lacks_gaps
 
         if self._preset is not None:
+            if lacks_gaps(source, self._preset, self._options.gaps):
+                return None
             return Choice(self._preset, "", cutoff_to_keep(source, self._preset))
         choice = choose_for_file(
             source, with_gaps=bool(self._options.gaps), output_rate=self._options.output_rate

@@ -50,7 +50,8 @@ def make_restore_parser() -> argparse.ArgumentParser:
         "Without --preset each file is looked at: how it was encoded, where its spectrum ends,\n"
         "its gaps. The shipped preset that improved such music is used, and a line says what was\n"
         "found and chosen; a sample rate too low for what is added is raised to the preset's.\n"
-        "Where there is nothing to restore nothing is written: no failure.\n"
+        "Where there is nothing to restore nothing is written, also with a --preset that fills\n"
+        "gaps where there are none: no failure.\n"
         "The paths of the results are printed, one per line; with --candidates, a tab and the\n"
         "options that make that version again follow. A file that cannot be restored does\n"
         "not stop the others; the exit code is then 1, and 2 where the command was misused.",

@@ -224,21 +224,25 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
         **options: Those of `Restorer.restore_file`.
 
     Returns:
-        Whether the target was written; it is not where no preset was named and there is nothing to
-        restore.
+        Whether the target was written; it is not where there is nothing to restore: no preset was
+        named and none improves such a file, or the preset fills gaps and there are none.
     """
-    from tfrestore.preset_choice import choose_for_file, cutoff_to_keep
+    from tfrestore.preset_choice import choose_for_file, cutoff_to_keep, lacks_gaps
 
+    gaps = options.get("gaps") or ()
     if preset is None:
         rate = options.get("sample_rate")
-        choice = choose_for_file(source, with_gaps=bool(options.get("gaps")), output_rate=rate)
+        choice = choose_for_file(source, with_gaps=bool(gaps), output_rate=rate)
         logger.info("%s: %s", source, choice.reason)
         if choice.preset is None:
             return False
         preset, keep_below = choice.preset.name, choice.keep_below
         options["sample_rate"] = rate or choice.output_rate
     else:
-        keep_below = cutoff_to_keep(source, presets.find_preset(preset))
+        found = presets.find_preset(preset)
+        if lacks_gaps(source, found, gaps):
+            return False
+        keep_below = cutoff_to_keep(source, found)
     options.setdefault("keep_below", keep_below)
     Restorer.from_preset(preset).restore_file(source, target, **options)
     return True
