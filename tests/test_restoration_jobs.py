@@ -110,6 +110,29 @@ def test_a_file_that_is_named_twice_is_restored_once(tmp_path, monkeypatch):
     assert len(plan("in/a.wav", "./in/a.wav", tmp_path / "in/a.wav", "in", "in/*.wav")) == 1
 
 
+def test_files_that_differ_in_their_suffix_only_get_results_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("song.mp3", "song.wav", "song.mp3.ogg", "other.wav", "sub/song.wav"):
+        write_tone(tmp_path / "in" / name, rate=44100)
+    results = {
+        "in/other.wav": "in/other.restored.wav",
+        "in/song.mp3": "in/song.mp3.restored.wav",
+        # Its own name would have been that of the result of song.mp3.
+        "in/song.mp3.ogg": "in/song.mp3.ogg.restored.wav",
+        "in/song.wav": "in/song.wav.restored.wav",
+        "in/sub/song.wav": "in/sub/song.restored.wav",
+    }
+    assert dict(plan("in")) == results
+    for target in results.values():
+        write_tone(tmp_path / target)
+    assert dict(plan("in")) == results
+    assert dict(plan("in", "-o", "out")) == {
+        source: target.replace("in/", "out/", 1) for source, target in results.items()
+    }
+    numbered = [target for source, target in plan("in", "--candidates", 1) if "sub" not in source]
+    assert "in/song.mp3.restored.1.wav" in numbered and len(set(numbered)) == 4
+
+
 def test_a_shells_glob_may_name_the_results_of_the_first_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.wav", "a.restored.wav", "a.restored.restored.wav"):

@@ -86,8 +86,7 @@ def test_a_gap_is_read_as_it_is_written(start, length):
         (["a.wav", "-o", "hard.wav"], "hard.wav is the input itself"),
         (["a.wav", "-o", "soft.wav", "--overwrite"], "soft.wav is the input itself"),
         (["a.wav", "--suffix", ""], "a.wav is the input itself"),
-        (["a.wav", "a.flac"], "would both be written to a.restored.wav"),
-        (["a.wav", "sub/a.wav", "-o", "out"], "would both be written to out/a.restored.wav"),
+        (["a.wav", "sub/a.wav", "-o", "out"], "would both be written to out/a.wav.restored.wav"),
         (["a.wav", "--suffix", "/x"], "--suffix /x"),
         ([""], "one of the names of files is empty"),
         (["a.wav", "-o", ""], "-o: the name of the output is empty"),
@@ -104,7 +103,7 @@ def test_a_gap_is_read_as_it_is_written(start, length):
         (["a.wav", "--seed", "-1"], "--seed"),
         (["a.wav", "--candidate", "1", "--candidates", "2"], "not allowed with"),
         (["a.wav", "--candidate", "1", "--noise", "z.npy"], "not allowed with"),
-        (["a.wav", "a.flac", "--candidates", "2"], "both be written to a.restored.1.wav"),
+        (["a.wav", "sub/a.wav", "-o", "out", "--candidates", "2"], "out/a.wav.restored.1.wav"),
         ([], "name the files"),
     ],
 )

@@ -7,6 +7,7 @@ import glob
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
     """Every input with its output; inputs that are another input's output are left out.
 
     Raises:
-        UsageError: if no input is named, two inputs would have one output, an output would be its
-            own input, or the outputs' place or format cannot be used.
+        UsageError: if no input is named, two inputs of one name would go into one folder, an output
+            would be its own input, or the outputs' place or format cannot be used.
     """
     if options.output == "":
         raise UsageError("-o: the name of the output is empty; leave -o out or give a name.")
@@ -101,8 +102,8 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
     else:
         jobs = [
             job
-            for source, root in inputs
-            for job in _versions(source, _target(source, root, options), options)
+            for source, target in _targets(inputs, options)
+            for job in _versions(source, target, options)
         ]
     _check_format(jobs[0].target, options)
     taken: dict[str, Path] = {}
@@ -126,12 +127,34 @@ def _is_file_name(output: str) -> bool:
     return bool(Path(output).suffix) and not is_folder
 
 
-def _target(source: Path, root: Path, options: argparse.Namespace) -> Path:
+def _targets(
+    inputs: list[tuple[Path, Path]], options: argparse.Namespace
+) -> list[tuple[Path, Path]]:
+    """Every input with its output, whose name holds the input's suffix where it would be another's.
+
+    song.mp3 and song.wav of one folder become song.mp3.restored.wav and song.wav.restored.wav.
+    """
+    with_suffix: set[Path] = set()
+    while True:
+        targets = [
+            (source, _target(source, root, options, source in with_suffix))
+            for source, root in inputs
+        ]
+        counts = Counter(os.path.abspath(target) for _, target in targets)
+        # Another file may have been given that longer name already.
+        alike = {source for source, target in targets if counts[os.path.abspath(target)] > 1}
+        if alike <= with_suffix:
+            return targets
+        with_suffix |= alike
+
+
+def _target(source: Path, root: Path, options: argparse.Namespace, with_suffix: bool) -> Path:
     folder = source.parent
     if options.output is not None:
         folder = Path(options.output) / source.parent.relative_to(root)
+    name = source.name if with_suffix else source.stem
     number = "" if options.candidate is None else f".{options.candidate}"
-    return folder / f"{source.stem}{options.suffix}{number}.{options.format or FORMATS[0]}"
+    return folder / f"{name}{options.suffix}{number}.{options.format or FORMATS[0]}"
 
 
 def _versions(source: Path, target: Path, options: argparse.Namespace) -> list[Job]:

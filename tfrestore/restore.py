@@ -46,7 +46,8 @@ def make_restore_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         "Restore recordings of any format, sample rate, length and number of channels. The result\n"
-        "lies next to each file as NAME.restored.wav, with the same channels and length.\n"
+        "lies next to each file as NAME.restored.wav, with the same channels and length; song.mp3\n"
+        "beside song.wav gives song.mp3.restored.wav.\n"
         "Without --preset each file is looked at: how it was encoded, where its spectrum ends,\n"
         "its gaps. The shipped preset that improved such music is used, and a line says what was\n"
         "found and chosen; a sample rate too low for what is added is raised to the preset's.\n"
