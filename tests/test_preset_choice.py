@@ -157,7 +157,7 @@ def test_a_band_that_ends_early_is_extended_as_those_that_were_measured(with_ban
     if name:
         assert f"nothing above {cutoff / 1000:.1f} kHz: what is above" in choice.reason
     else:
-        assert "there is nothing to restore and nothing is written" in choice.reason
+        assert "nothing that the presets restore was found" in choice.reason
     # Of holes an MP3 was made, and what names its codec was encoded by that.
     assert choose(copied(5500.0), with_bands).preset.name == "wide"
     assert choose(copied(11000.0, subtype="VORBIS"), with_bands).preset is None
@@ -172,9 +172,9 @@ def test_a_band_that_ends_early_is_extended_as_those_that_were_measured(with_ban
         (22050, 24000, None, None, "24000 Hz have no room above 12 kHz, 44100 Hz have for all"),
         (11025, 22050, "narrow", None, "22050 Hz have no room above 11.025 kHz"),
         (11025, None, "narrow", 44100, "its own 11025 Hz have no room above 5.5125 kHz"),
-        (32000, None, None, None, "there is nothing to restore"),
-        (8000, None, None, None, "there is nothing to restore"),
-        (44100, 88200, None, None, "there is nothing to restore"),
+        (32000, None, None, None, "nothing that the presets restore was found"),
+        (8000, None, None, None, "nothing that the presets restore was found"),
+        (44100, 88200, None, None, "nothing that the presets restore was found"),
     ],
 )
 def test_a_low_sample_rate_is_made_up_for_at_the_presets(
@@ -186,6 +186,23 @@ def test_a_low_sample_rate_is_made_up_for_at_the_presets(
     assert choice.output_rate == chosen and (", at 44100 Hz" in choice.reason) == bool(chosen)
     assert said in choice.reason and ("nothing is written" in choice.reason) == (name is None)
     assert choice.is_final != ("at a higher rate only" in choice.reason)
+
+
+def test_what_is_left_alone_is_told_with_what_was_found_and_what_the_presets_cover(with_bands):
+    covered = (
+        "MP3s of up to 64 kbit/s and copies of them, bands that end at 5 to 12 kHz, silent gaps of "
+        "up to 0.4 s"
+    )
+    rest = f"nothing that the presets restore was found ({covered}), so nothing is written"
+    for found, said in (
+        (copied(4300.0, holes=0.0), "WAV, nothing above 4.3 kHz"),
+        (copied(None, sample_rate=8000), "WAV, a sample rate of 8000 Hz"),
+        (copied(None), "WAV"),
+    ):
+        assert choose(found, with_bands).reason == f"{said}: {rest}"
+    assert choose(copied(None), []).reason == "WAV: no preset is shipped, so nothing is written"
+    # A half of the band was not improved by this one, which covers a quarter.
+    assert "(bands that end at 5 to 6 kHz)" in choose(copied(None), with_bands[-2:-1]).reason
 
 
 def test_a_band_that_ends_within_a_low_rate_is_extended_at_any(with_bands):

@@ -79,8 +79,10 @@ def test_where_there_is_nothing_to_restore_nothing_is_written(tmp_path, capsys, 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and str(source) in captured.err
-    assert "there is nothing to restore and nothing is written" in captured.err
-    assert captured.err.endswith("; --preset NAME restores it all the same\n")
+    assert captured.err.endswith(
+        ": FLAC, a sample rate of 16000 Hz: nothing that the presets restore was found (silent gaps "
+        "of up to 0.4 s), so nothing is written; --preset NAME restores it all the same\n"
+    )
     assert list((tmp_path / "in").iterdir()) == [source]
 
 
@@ -93,7 +95,7 @@ def test_gaps_are_found_and_filled_and_a_line_says_so(tmp_path, capsys, filler):
     target = tmp_path / "in" / "a.restored.wav"
     assert captured.out == f"{target}\n"
     assert "1 silent gap" in captured.err and f"filled with {filler.name}" in captured.err
-    assert f"{intact}: FLAC: no trace" in captured.err
+    assert f"{intact}: FLAC, a sample rate of 16000 Hz: nothing that" in captured.err
     restored = soundfile.read(target, dtype="float32")[0]
     lost = slice(19240, 19760)
     expected = soundfile.read(source, dtype="float32")[0]

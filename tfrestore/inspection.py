@@ -31,6 +31,9 @@ LOSSY_CODINGS = {
     "OPUS": "Opus",
 }
 
+#: Seconds that a gap lasts at most, as GapDetection has it.
+LONGEST_GAP = 0.4
+
 # Music falls by so much where an encoder cuts it off, and LAME does from 16 to 128 kbit/s in here.
 _SHARP_FALL = 30.0
 _LOWEST_CUT, _HIGHEST_CUT = 3000.0, 17200.0
@@ -200,7 +203,7 @@ class _Detection:
         self._layer = None
         # Of GapDetection's own context, computed without loading it.
         block = max(1, sample_rate // 1000)
-        self.context_samples = (int(0.4 * sample_rate) // block + 1 + 4 + 3 + 500) * block
+        self.context_samples = (int(LONGEST_GAP * sample_rate) // block + 1 + 4 + 3 + 500) * block
         self._block = block
         self.shortest = max(1, int(self._SHORTEST * sample_rate / block))
 

@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfrestore.inspection import Inspection, inspect_file, inspect_waveform
+from tfrestore.inspection import LONGEST_GAP, Inspection, inspect_file, inspect_waveform
 from tfrestore.models.presets import Preset, shipped_presets
 
 logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def _choose_for_bandwidth(
         (gain, preset) for preset in presets if (gain := _bandwidth_gain(preset, end)) is not None
     ]
     if found.codec or not able:
-        return Choice(None, f"{found}: {_untouched(found)}")
+        return Choice(None, _untouched(found, presets))
     best = max(able, key=lambda each: each[0])[1]
     about = "" if found.cutoff else f", a sample rate of {own_rate} Hz"
     made = f"what is above {end / 1000:.1f} kHz is made with {best.name}"
@@ -257,18 +257,50 @@ def _gain(preset: Preset, rate: int, channels: int) -> float | None:
     return measured[min(measured, key=lambda each: abs(each - alike))]
 
 
-def _bandwidth_gain(preset: Preset, end: float) -> float | None:
-    """By how much a preset improved bands that end like this one; `None` as for `_gain`."""
-    measured = {
+def _measured_ends(preset: Preset) -> dict[float, float | None]:
+    """Where the bands ended that a preset was measured on, Hz, with the gain of each."""
+    return {
         _MEASURED_RATE / 2 / int(factor): gain
         for factor, gain in _restores(preset).get("bandwidth", {}).items()
     }
+
+
+def _bandwidth_gain(preset: Preset, end: float) -> float | None:
+    """By how much a preset improved bands that end like this one; `None` as for `_gain`."""
+    measured = _measured_ends(preset)
     if not measured or not min(measured) / _ALIKE <= end <= max(measured) * _ALIKE:
         return None
     return measured[min(measured, key=lambda each: abs(each - end))]
 
 
-def _untouched(found: Inspection) -> str:
+def _untouched(found: Inspection, presets: Sequence[Preset]) -> str:
+    """Why a recording is left alone, with what was found and what the presets are for.
+
+    It does not say that the recording is intact: much can be wrong that no preset mends.
+    """
     if found.codec:
-        return f"no preset is made for {found.codec}, so nothing is written"
-    return "no trace of an MP3 and no gaps, so there is nothing to restore and nothing is written"
+        return f"{found}: no preset is made for {found.codec}, so nothing is written"
+    rate = found.info.sample_rate
+    about = "" if found.cutoff or rate >= _MEASURED_RATE else f", a sample rate of {rate} Hz"
+    covered = _covered(presets)
+    why = (
+        f"nothing that the presets restore was found ({covered})"
+        if covered
+        else "no preset is shipped"
+    )
+    return f"{found}{about}: {why}, so nothing is written"
+
+
+def _covered(presets: Sequence[Preset]) -> str:
+    """What presets restore, in a phrase; empty where that is nothing."""
+    rates = [rate for preset in presets for rate in _improved_rates(preset)]
+    ends = [end for preset in presets for end, gain in _measured_ends(preset).items() if gain]
+    parts = []
+    if rates:
+        parts.append(f"MP3s of up to {max(rates)} kbit/s and copies of them")
+    if ends:
+        low, high = min(ends) / _ALIKE / 1000, max(ends) * _ALIKE / 1000
+        parts.append(f"bands that end at {low:.0f} to {high:.0f} kHz")
+    if any(_restores(preset).get("gaps") for preset in presets):
+        parts.append(f"silent gaps of up to {LONGEST_GAP:g} s")
+    return ", ".join(parts)
