@@ -80,8 +80,8 @@ def test_where_there_is_nothing_to_restore_nothing_is_written(tmp_path, capsys, 
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and str(source) in captured.err
     assert captured.err.endswith(
-        ": FLAC, a sample rate of 16000 Hz: nothing that the presets restore was found (silent gaps "
-        "of up to 0.4 s), so nothing is written; --preset NAME restores it all the same\n"
+        ": FLAC, a sample rate of 16000 Hz: nothing that the presets restore was found (silent "
+        "gaps of up to 0.4 s), so nothing is written; --preset NAME restores it all the same\n"
     )
     assert list((tmp_path / "in").iterdir()) == [source]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tfrestore.audio import mpeg_frames
 from tfrestore.audio.mp3 import encode_mp3
+from tfrestore.audio.reading import AudioReader, read
 
 few = settings(deadline=None, max_examples=60)
 
@@ -100,3 +101,44 @@ def test_the_bit_rate_of_frames_that_differ_is_their_mean():
     counts = [mpeg_frames.scan(stream).frames for stream in streams]
     assert counts[0] == counts[1]
     assert mpeg_frames.mean_bit_rate(b"".join(streams), 2.0) == 224
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("length", [900, 1500, 5000])
+def test_what_stands_behind_damage_is_heard_too(tmp_path, length, tagged):
+    path = tmp_path / "a.mp3"
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, 3 * 44100)).astype(np.float32)
+    data = encode_mp3(noise, 44100, 64)
+    if not tagged:
+        data = data[mpeg_frames.scan(data).first.size :]
+    path.write_bytes(data)
+    whole, _ = read(path)
+    assert mpeg_frames.readable_stretches(data) == [(0, len(data))]
+    begin = len(data) // 3
+    damaged = data[:begin] + bytes(length) + data[begin + length :]
+    path.write_bytes(damaged)
+    stretches = mpeg_frames.readable_stretches(damaged)
+    assert len(stretches) == (1 if length < 1000 else 2)
+    heard, _ = read(path)
+    # A frame of 64 kbit/s has 208 or 209 bytes; those that are hit in part may be lost too.
+    lost = (whole.shape[1] - heard.shape[1]) / 1152
+    assert length / 209 - 2 <= lost <= length / 208 + 2
+    # What the tag says to cut off at the end, of less than two frames, is not where it counted.
+    known, last = whole[0, -20000:-10000], heard[0, -20000 - 2 * 1152 : -10000]
+    windows = np.lib.stride_tricks.sliding_window_view(last, len(known))
+    assert np.abs(windows - known).max(axis=1).min() < 1e-6
+    # What spans the place is read as from any file, by what is in front of it or by seeking.
+    middle = heard.shape[1] // 3
+    excerpt, _ = read(path, middle, 30000)
+    np.testing.assert_allclose(excerpt[:, 5000:], heard[:, middle:][:, 5000:30000], atol=1e-3)
+
+
+def test_a_file_that_ends_early_is_told_once_however_often_it_is_read(tmp_path, caplog):
+    data = encode_mp3(np.zeros((1, 3 * 44100), np.float32), 44100, 64)
+    path = tmp_path / "a.mp3"
+    path.write_bytes(data[: len(data) // 2])
+    for _ in range(2):
+        with AudioReader(path) as reader:
+            list(reader.blocks(44100))
+        assert len(reader.warnings) == 1 and "s of 3.0 s could be decoded" in reader.warnings[0]
+    assert caplog.messages == reader.warnings

@@ -1,7 +1,8 @@
 """Files as libsndfile is to open them, where what it does by itself is not enough.
 
-An MP3 that does not say its length gets a tag that does, a damaged FLAC is not repositioned, and a
-file that was cut off is told by what its header promised.
+An MP3 that does not say its length gets a tag that does, and one that is damaged in the middle goes
+on behind that; a damaged FLAC is not repositioned, and a file that was cut off is told by what its
+header promised.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def open_stream(path: Path, resources: contextlib.ExitStack) -> LibraryStream:
     Raises:
         AudioFileError: The file is missing, cannot be opened, or is not audio.
     """
-    source = _with_length(path, _open_binary(path, resources), resources)
+    source = _mended(path, _open_binary(path, resources), resources)
     try:
         with silenced():
             return resources.enter_context(LibraryStream(source))
@@ -70,10 +71,10 @@ def _open_binary(path: Path, resources: contextlib.ExitStack) -> BinaryIO:
     return file
 
 
-def _with_length(
+def _mended(
     path: Path, file: BinaryIO, resources: contextlib.ExitStack
-) -> bytes | str | _WithLengthTag:
-    """What libsndfile is to open: the file, or an untagged MP3 with a tag in front of it."""
+) -> bytes | str | _MendedMp3:
+    """What libsndfile is to open: the file, or an MP3 with a tag and without what is damaged."""
     head = file.read(10)
     if (
         path.suffix.lower() != ".mp3"
@@ -83,21 +84,24 @@ def _with_length(
         return library_path(path)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         stream = mpeg_frames.scan(data)
-    if stream is None or stream.tagged:
+        stretches = mpeg_frames.readable_stretches(data)
+    if stream is None or (stream.tagged and len(stretches) == 1):
         return library_path(path)
-    return resources.enter_context(
-        _WithLengthTag(mpeg_frames.length_tag(stream), file, stream.offset)
-    )
+    tag = b""
+    if not stream.tagged:
+        tag = mpeg_frames.length_tag(stream)
+        stretches[0] = (stream.offset, stretches[0][1])
+    return resources.enter_context(_MendedMp3(tag, file, stretches))
 
 
-class _WithLengthTag(io.RawIOBase):
-    """An MP3 with a length tag in front of its first frame, as a file."""
+class _MendedMp3(io.RawIOBase):
+    """Stretches of an MP3 with a length tag in front of the first frame, as a file."""
 
-    def __init__(self, tag: bytes, file: BinaryIO, offset: int) -> None:
+    def __init__(self, tag: bytes, file: BinaryIO, stretches: list[tuple[int, int]]) -> None:
         self._tag = tag
         self._file = file
-        self._offset = offset
-        self._size = len(tag) + os.fstat(file.fileno()).st_size - offset
+        self._stretches = stretches
+        self._size = len(tag) + sum(stop - start for start, stop in stretches)
         self._position = 0
 
     def readable(self) -> bool:
@@ -112,11 +116,14 @@ class _WithLengthTag(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer) -> int:
-        if self._position < len(self._tag):
-            piece = self._tag[self._position : self._position + len(buffer)]
-        else:
-            self._file.seek(self._offset + self._position - len(self._tag))
-            piece = self._file.read(len(buffer))
+        piece = self._tag[self._position : self._position + len(buffer)]
+        begin = len(self._tag)
+        for start, stop in self._stretches:
+            within = self._position + len(piece) - begin
+            if len(piece) < len(buffer) and 0 <= within < stop - start:
+                self._file.seek(start + within)
+                piece += self._file.read(min(len(buffer) - len(piece), stop - start - within))
+            begin += stop - start
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)

@@ -22,6 +22,10 @@ _BIT_RATES_MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 # Keyed by the header's two version bits: MPEG-2.5, MPEG-2 and MPEG-1.
 _SAMPLE_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 
+# Where more bytes belong to no frame, libmpg123 gives up (its resync limit), and libsndfile offers
+# no way to raise that.
+_MOST_SKIPPED = 1000
+
 ALL_BIT_RATES = tuple(sorted({*_BIT_RATES_MPEG_1, *_BIT_RATES_MPEG_2}))
 
 
@@ -124,6 +128,24 @@ def scan(data: Bytes) -> MpegStream | None:
                 return MpegStream(header, position, 0, tagged=True)
         frames += 1
     return None if first is None else MpegStream(first, offset, frames, tagged=False)
+
+
+def readable_stretches(data: Bytes) -> list[tuple[int, int]]:
+    """Where in an MP3 is what a decoder can get through: all of it but damage that would stop it.
+
+    Args:
+        data: The file's bytes, or a memory map of them.
+
+    Returns:
+        (start, stop) in bytes, one stretch for a file that is whole.
+    """
+    stretches, start, end = [], 0, None
+    for position, header in _walk(data):
+        if end is not None and position - end > _MOST_SKIPPED:
+            stretches.append((start, end))
+            start = position
+        end = position + header.size
+    return [*stretches, (start, len(data))]
 
 
 def mean_bit_rate(data: Bytes, duration: float) -> int:

@@ -36,6 +36,9 @@ _LONGEST_VORBIS_BLOCK = 8192
 _MPEG_TOLERANCE = 2 * 1152
 _UNKNOWN_FRAMES = 1 << 60
 
+# Warnings that were logged: a file is looked at before it is restored, and read in every epoch.
+_told: set[str] = set()
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -126,7 +129,7 @@ class AudioReader:
         info: What the header says.
         warnings: One line for each thing that is wrong with the file and did not keep it from being
             read, such as "song.mp3 ends early: 12.3 s of 200.0 s could be decoded". The same lines
-            go to the logger "tfrestore.audio".
+            go to the logger "tfrestore.audio", each once however often a file is read.
 
     Args:
         path: The file.
@@ -270,4 +273,6 @@ class AudioReader:
         )
         if warning not in self.warnings:
             self.warnings.append(warning)
+        if warning not in _told:
+            _told.add(warning)
             _log.warning(warning)
