@@ -105,6 +105,7 @@ def test_a_gap_is_read_as_it_is_written(start, length):
         (["a.wav", "--candidate", "1", "--noise", "z.npy"], "not allowed with"),
         (["a.wav", "sub/a.wav", "-o", "out", "--candidates", "2"], "out/a.wav.restored.1.wav"),
         ([], "name the files"),
+        (["-"], "- is no file; tfrestore restore --stream --preset NAME restores standard input."),
     ],
 )
 def test_misuse_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, said):
@@ -455,6 +456,26 @@ def test_where_a_model_fills_gaps_and_there_are_none_nothing_is_written(
     assert tfrestore.restore_file(intact, target, random_run) is False and not target.exists()
     assert tfrestore.restore_file(intact, target, random_run, gaps=[(0.3, 0.32)]) is True
     assert tfrestore.restore_file(gapped, target, random_run) is True
+
+
+def test_a_pattern_that_matches_nothing_is_called_one_and_stops_no_other(
+    tmp_path, capsys, one_model
+):
+    write_tone(tmp_path / "a.wav")
+    (tmp_path / "notes.txt").write_text("no music")
+    for pattern in ("*.flac", "*.txt", "take [1].wav"):
+        arguments = [tmp_path / pattern, tmp_path / "*.wav", "--overwrite"]
+        assert restore(*arguments, run=one_model) == 1
+        captured = capsys.readouterr()
+        assert captured.out == f"{tmp_path}/a.restored.wav\n"
+        said = f"{tmp_path / pattern}: no file has this name, and as a pattern it matches no audio"
+        assert said in captured.err and "does not exist" not in captured.err
+
+
+def test_the_help_says_each_default_once(capsys):
+    assert main(["restore", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("(default: float32)") == 1 and ") (default" not in shown
 
 
 def test_a_low_rate_is_no_matter_where_gaps_are_filled(tmp_path, capsys, one_model):

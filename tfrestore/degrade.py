@@ -23,7 +23,9 @@ def make_degrade_parser() -> argparse.ArgumentParser:
         "degrade",
         "Damage a recording on purpose: gaps of 10 to 50 ms in the waveform, an MP3's losses, or\n"
         "lost bandwidth.\n"
-        "The same seed gives the same damage on any machine.",
+        "The same seed gives the same damage on any machine.\n"
+        "The output's suffix says how it is written, whatever the damage: of mp3:64, a FLAC\n"
+        "holds what an MP3 of 64 kbit/s sounds like, and so does an MP3, which has 320 kbit/s.",
         EXAMPLES,
     )
     parser.add_argument("input", metavar="FILE", help="the intact recording")

@@ -83,8 +83,9 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
     """Every input with its output; inputs that are another input's output are left out.
 
     Raises:
-        UsageError: if no input is named, two inputs of one name would go into one folder, an output
-            would be its own input, or the outputs' place or format cannot be used.
+        UsageError: if no input is named, or standard input; if two inputs of one name would go into
+            one folder, an output would be its own input, or the outputs' place or format cannot be
+            used.
     """
     if options.output == "":
         raise UsageError("-o: the name of the output is empty; leave -o out or give a name.")
@@ -92,6 +93,10 @@ def plan_jobs(options: argparse.Namespace) -> list[Job]:
         raise UsageError(f"--suffix {options.suffix}: a part of a file's name; -o names a folder.")
     if not options.inputs:
         raise UsageError("name the files to restore, or --stream to restore standard input.")
+    if "-" in options.inputs and not os.path.lexists("-"):
+        raise UsageError(
+            "- is no file; tfrestore restore --stream --preset NAME restores standard input."
+        )
     inputs = find_inputs(options.inputs, options.suffix)
     if options.output is not None and _is_file_name(options.output):
         if len(inputs) > 1:

@@ -6,6 +6,7 @@ The module is callable, so that the command's name and the function's can be the
 from __future__ import annotations
 
 import argparse
+import glob
 import logging
 import math
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tfrestore.candidates import DEFAULT_SEED, read_noise
 from tfrestore.command_line import make_parser, positive_integer, run_command, seed
-from tfrestore.errors import InputError, UsageError
+from tfrestore.errors import AudioFileError, InputError, UsageError
 from tfrestore.output_files import make_folder
 from tfrestore.restoration_jobs import FORMATS, Job, plan_jobs
 from tfrestore.restoration_models import NamedModel, PresetModels
@@ -82,7 +83,7 @@ def make_restore_parser() -> argparse.ArgumentParser:
         choices=("float32", "mixed_bfloat16"),
         default="float32",
         help="what the network computes in; mixed_bfloat16 is faster on processors that have "
-        "bfloat16 (default: float32)",
+        "bfloat16",
     )
     add_restore_arguments(parser)
     add_stream_options(parser)
@@ -331,7 +332,13 @@ def _missing(versions: list[Job], overwrite: bool) -> list[Job]:
         else:
             missing.append(job)
     if missing:
-        read_info(missing[0].source)
+        source = missing[0].source
+        if glob.has_magic(str(source)) and not os.path.lexists(source):
+            raise AudioFileError(
+                f"{source}: no file has this name, and as a pattern it matches no audio file; "
+                "check the folder and the suffix in it."
+            )
+        read_info(source)
     return missing
 
 
