@@ -1,9 +1,9 @@
 """How often a look at a file is right about it, and how long it takes.
 
 Every recording of a folder is written as it is (FLAC), as MP3s of LAME, as those MP3s decoded into
-FLAC, through lower sample rates, and with a silent gap; `tfrestore.preset_choice` chooses a preset
-for each. Prints how many of each kind are restored as MP3s, extended, filled, or left alone; and
-the seconds that a look at four minutes of stereo takes.
+FLAC (also at the low rate that LAME gave them), through lower sample rates, and with a silent gap;
+`tfrestore.preset_choice` chooses a preset for each. Prints how many of each kind are restored as
+MP3s, extended, filled, or left alone; and the seconds that a look at four minutes of stereo takes.
 
     python -m benchmarks.inspection --data FOLDER
 """
@@ -74,14 +74,14 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 def _versions(waveform: np.ndarray, rate: int, folder: Path) -> Iterator[tuple[str, Path]]:
-    from tfrestore.audio.mp3 import encode_mp3, mp3_round_trip
+    from tfrestore.audio.mp3 import decode_mp3, encode_mp3, mp3_round_trip
     from tfrestore.audio.resampling import resample
     from tfrestore.audio.writing import write
 
     flac, mp3 = folder / "a.flac", folder / "a.mp3"
 
-    def as_flac(samples: np.ndarray) -> Path:
-        write(flac, samples, rate, "16")
+    def as_flac(samples: np.ndarray, sample_rate: int = rate) -> Path:
+        write(flac, samples, sample_rate, "16")
         return flac
 
     yield "original", as_flac(waveform)
@@ -94,6 +94,9 @@ def _versions(waveform: np.ndarray, rate: int, folder: Path) -> Iterator[tuple[s
         mp3.write_bytes(encode_mp3(waveform, rate, kbit))
         yield f"MP3 {kbit}", mp3
         yield f"MP3 {kbit} in FLAC", as_flac(mp3_round_trip(waveform, rate, kbit))
+        decoded, low = decode_mp3(mp3.read_bytes())
+        if low != rate:
+            yield f"MP3 {kbit} in FLAC, {low} Hz", as_flac(decoded, low)
 
 
 def _print_time(waveform: np.ndarray, rate: int, folder: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -5,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.recorded_music import make_music
-from tfrestore.audio.mp3 import encode_mp3, mp3_round_trip
+from tfrestore.audio.mp3 import decode_mp3, encode_mp3, mp3_round_trip
+from tfrestore.audio.reading import AudioInfo
 from tfrestore.audio.resampling import resample
+from tfrestore.audio.spectral_edges import SpectralEdge
 from tfrestore.errors import AudioFileError
-from tfrestore.inspection import inspect_file, inspect_waveform
+from tfrestore.inspection import Inspection, inspect_file, inspect_waveform
 from tfrestore.preset_choice import STEREO_CUTOFFS, estimated_bit_rate
 
 RATE = 44100
@@ -44,6 +48,35 @@ def test_an_mp3_that_was_copied_is_found(tmp_path, music, rate, kind):
     assert found.was_mp3 and found.codec is None and found.kbit_per_second is None
     assert abs(np.log2(estimated_bit_rate(found) / rate)) < 0.6
     assert "as in an MP3" in str(found)
+
+
+@pytest.mark.parametrize(("rate", "own"), [(32, 16000), (48, 22050), (64, 24000), (96, 32000)])
+def test_an_mp3_that_was_copied_at_its_own_low_rate_is_found(music, rate, own):
+    decoded, sample_rate = decode_mp3(encode_mp3(music, RATE, rate))
+    assert sample_rate == own
+    found = inspect_waveform(in_16_bits(decoded), own)
+    assert found.was_mp3 and estimated_bit_rate(found) == rate
+    assert not inspect_waveform(in_16_bits(resample(music, RATE, own)), own).was_mp3
+
+
+@pytest.mark.parametrize(
+    ("edge", "cutoff"),
+    [
+        (SpectralEdge(10875.0, 17.0, 0.01, 0.01), 10875.0),
+        (SpectralEdge(10875.0, 14.0, 0.01, 0.01), None),
+        (SpectralEdge(10875.0, 17.0, 0.001, 0.01), None),
+        (SpectralEdge(10875.0, 17.0, 0.01, 0.001), None),
+        (SpectralEdge(10000.0, 17.0, 0.01, 0.01), None),
+        (SpectralEdge(10875.0, 31.0), 10875.0),
+        (SpectralEdge(None), None),
+    ],
+)
+def test_less_of_a_fall_tells_where_there_is_little_room_above_it_and_holes(edge, cutoff):
+    assert Inspection(AudioInfo(Path(), 24000, 2, 1, "WAV", "PCM_16"), None, edge).cutoff == cutoff
+    # At a usual rate there is room.
+    if edge.fall < 30:
+        info = AudioInfo(Path(), 44100, 2, 1, "WAV", "PCM_16")
+        assert Inspection(info, None, edge).cutoff is None
 
 
 @pytest.mark.parametrize("rate", [160, 192, 256, 320])

@@ -38,6 +38,12 @@ LONGEST_GAP = 0.4
 _SHARP_FALL = 30.0
 _LOWEST_CUT, _HIGHEST_CUT = 3000.0, 17200.0
 
+# Where so few Hz are left above an edge, part of the fall is out of sight: LAME cuts 64 kbit/s off
+# at 11 kHz and lowers its rate to 24 kHz. There less of a fall tells, beside holes that are plain.
+_LITTLE_ROOM = 1500.0
+_FALL_IN_LITTLE_ROOM = 15.0
+_PLAIN_HOLES = 0.003
+
 # The least shares of holes and of deep holes, with the highest frequency of an edge they are for:
 # of few bits many are left out, but where next to nothing is left there is little beside them.
 _LEAST_HOLES = ((5000.0, 0.0, 0.001), (14000.0, 0.002, 0.0005), (_HIGHEST_CUT, 0.0015, 0.0002))
@@ -76,7 +82,14 @@ class Inspection:
     @property
     def cutoff(self) -> float | None:
         """Hz above which nothing is left although there is room; `None` where there is no such."""
-        return self.edge.frequency if self.edge.fall >= _SHARP_FALL else None
+        edge, least = self.edge, _SHARP_FALL
+        if edge.frequency is None:
+            return None
+        room = self.info.sample_rate / 2 - edge.frequency
+        holes = min(edge.holes, edge.deep_holes)
+        if room < _LITTLE_ROOM and holes >= _PLAIN_HOLES and edge.frequency <= _HIGHEST_CUT:
+            least = _FALL_IN_LITTLE_ROOM
+        return edge.frequency if edge.fall >= least else None
 
     @property
     def was_mp3(self) -> bool:

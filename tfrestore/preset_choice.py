@@ -154,7 +154,7 @@ def choose(
     able = [(gain, preset) for gain, preset in gains if gain is not None]
     if not able:
         known = sorted({r for preset in presets for r in _improved_rates(preset)})
-        some = f"those of {known[0]} to {known[-1]} kbit/s" if known else "none"
+        some = f"those of up to {known[-1]} kbit/s" if known else "none"
         why = f"of MP3s the presets improve {some}"
         if known and found.info.channels == 1 and rate <= known[-1]:
             why = f"one channel has the bits of stereo of {2 * rate} kbit/s, and {why}"
