@@ -389,7 +389,7 @@ def test_bad_files_are_named_at_the_end_and_do_not_stop_the_others(tmp_path, cap
         (told,) = [line for line in lines[:-1] if str(path) in line]
         assert len(told) < 250
     (warned,) = [line for line in lines[:-1] if "song.mp3" in line]
-    assert "ends early" in warned
+    assert "is damaged or cut off" in warned
     # What fills gaps adds nothing that a lower rate would not hold.
     assert not [line for line in lines if "--output-rate" in line]
     assert lines[-1] == (f"tfrestore restore: 5 of 13 files failed: {', '.join(map(str, failed))}")

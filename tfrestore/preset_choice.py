@@ -250,7 +250,8 @@ def _improved_rates(preset: Preset) -> list[int]:
 def _gain(preset: Preset, rate: int, channels: int) -> float | None:
     """By how much a preset improved MP3s like this; `None` where it did not, or was not tried."""
     measured = {int(each): gain for each, gain in _restores(preset).get("mp3", {}).items()}
-    # An encoder has so many bits for each channel.
+    # An encoder has so many bits for each channel. With fewer than were measured more is lost, and
+    # what improves those that were improves these too.
     alike = rate * _restores(preset).get("channels", 2) / min(2, channels)
     if not measured or max(rate, alike) > max(measured):
         return None

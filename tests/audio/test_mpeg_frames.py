@@ -119,7 +119,13 @@ def test_what_stands_behind_damage_is_heard_too(tmp_path, length, tagged):
     path.write_bytes(damaged)
     stretches = mpeg_frames.readable_stretches(damaged)
     assert len(stretches) == (1 if length < 1000 else 2)
-    heard, _ = read(path)
+    with AudioReader(path) as reader:
+        heard = np.concatenate(list(reader.blocks(1 << 15)), axis=1)
+    # An MP3 without a tag is as long as its frames, and what a decoder skips by itself is not told.
+    said = (
+        f"{path} is damaged or cut off: {heard.shape[1] / 44100:.1f} s of 3.0 s could be decoded."
+    )
+    assert reader.warnings == ([said] if tagged or len(stretches) == 2 else [])
     # A frame of 64 kbit/s has 208 or 209 bytes; those that are hit in part may be lost too.
     lost = (whole.shape[1] - heard.shape[1]) / 1152
     assert length / 209 - 2 <= lost <= length / 208 + 2

@@ -236,7 +236,9 @@ def test_a_file_that_is_cut_off_gives_what_decodes_and_a_warning(tmp_path, caplo
         out = np.concatenate(list(reader.blocks(3000)), axis=1)
     assert 30_000 < out.shape[1] < 60_000
     np.testing.assert_array_equal(out, whole[:, : out.shape[1]])
-    message = f"{path} ends early: {out.shape[1] / 44100:.1f} s of 2.0 s could be decoded."
+    message = (
+        f"{path} is damaged or cut off: {out.shape[1] / 44100:.1f} s of 2.0 s could be decoded."
+    )
     assert reader.warnings == [message]
     assert [record.getMessage() for record in caplog.records] == [message]
 
@@ -261,7 +263,7 @@ def test_a_truncated_mp3_gives_what_decodes_and_says_so(tmp_path, caplog):
         out, _ = read(path)
     assert 40_000 < out.shape[1] < 46_000
     np.testing.assert_allclose(out, whole[:, : out.shape[1]], atol=1e-6)
-    assert "ends early: 1.0 s of 2.0 s could be decoded" in caplog.text
+    assert "is damaged or cut off: 1.0 s of 2.0 s could be decoded" in caplog.text
 
 
 def test_an_mp3_with_variable_bit_rate_and_without_a_length_tag_is_read_to_its_end(

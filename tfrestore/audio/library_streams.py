@@ -8,6 +8,7 @@ header promised.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import mmap
 import os
@@ -85,10 +86,15 @@ def _mended(
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         stream = mpeg_frames.scan(data)
         stretches = mpeg_frames.readable_stretches(data)
+        size = len(data)
     if stream is None or (stream.tagged and len(stretches) == 1):
         return library_path(path)
     tag = b""
     if not stream.tagged:
+        # What was damaged counts, so that it is missed at the end.
+        kept = sum(stop - start for start, stop in stretches)
+        lost = round((size - kept) / stream.first.size)
+        stream = dataclasses.replace(stream, frames=stream.frames + lost)
         tag = mpeg_frames.length_tag(stream)
         stretches[0] = (stream.offset, stretches[0][1])
     return resources.enter_context(_MendedMp3(tag, file, stretches))

@@ -128,8 +128,8 @@ class AudioReader:
     Attributes:
         info: What the header says.
         warnings: One line for each thing that is wrong with the file and did not keep it from being
-            read, such as "song.mp3 ends early: 12.3 s of 200.0 s could be decoded". The same lines
-            go to the logger "tfrestore.audio", each once however often a file is read.
+            read, such as "song.mp3 is damaged or cut off: 12.3 s of 200.0 s could be decoded". The
+            same lines go to the logger "tfrestore.audio", each once however often a file is read.
 
     Args:
         path: The file.
@@ -267,9 +267,10 @@ class AudioReader:
         # An MP3's length is a whole number of frames, give or take what encoders count as delay.
         if missing <= (_MPEG_TOLERANCE if self.info.format == "MP3" else 0):
             return
+        rate = self.info.sample_rate
         warning = (
-            f"{self._path} ends early: {self._position / self.info.sample_rate:.1f} s of "
-            f"{self._promised_frames / self.info.sample_rate:.1f} s could be decoded."
+            f"{self._path} is damaged or cut off: {self._position / rate:.1f} s of "
+            f"{self._promised_frames / rate:.1f} s could be decoded."
         )
         if warning not in self.warnings:
             self.warnings.append(warning)
