@@ -9,6 +9,7 @@ import sys
 from tfrestore.command_line import (
     CommandParser,
     HelpFormatter,
+    integer,
     positive_integer,
     positive_number,
     run_command,
@@ -125,7 +126,7 @@ def _header_value(text: str) -> str:
 
 
 def _version(text: str) -> int:
-    number = int(text)
+    number = integer(text)
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**63 - 1")
     return number

@@ -282,8 +282,8 @@ async def _watch_configuration(path: str, config, seconds: float, repository) ->
         try:
             found = read_models(path)
             if found != config:
+                await repository.reload(found)
                 config = found
-                await repository.reload(config)
                 logger.info("%s has changed: its models are served", path)
             complaint = None
         except (UsageError, StatusError) as error:

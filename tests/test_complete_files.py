@@ -155,3 +155,18 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     assert tree(tmp_path) != before
     remove_unfinished(tmp_path)
     assert tree(tmp_path) == before
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with folder_beside(tmp_path / "link", replace=True) as beside:
+        (beside / "new").write_text("new")
+    write_text(tmp_path / "there.txt", "old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "there.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "link.txt").is_symlink()
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["new"]
+    assert (tmp_path / "there.txt").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 4

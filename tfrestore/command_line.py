@@ -173,15 +173,27 @@ class CommandParser(argparse.ArgumentParser):
 
 def seed(text: str) -> int:
     """The type of `--seed` options: what NumPy's and our own generators take."""
-    number = int(text)
+    number = integer(text)
     if not 0 <= number < 2**64:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**64 - 1")
     return number
 
 
+def integer(text: str) -> int:
+    """The type of options that are integers.
+
+    Raises:
+        argparse.ArgumentTypeError: if the text is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 def not_negative_integer(text: str) -> int:
     """The type of options that count something of which there may be none."""
-    number = int(text)
+    number = integer(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return number
@@ -189,7 +201,7 @@ def not_negative_integer(text: str) -> int:
 
 def positive_integer(text: str) -> int:
     """The type of options that count something."""
-    number = int(text)
+    number = integer(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
@@ -197,7 +209,10 @@ def positive_integer(text: str) -> int:
 
 def positive_number(text: str) -> float:
     """The type of options that measure something."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0")
     return number

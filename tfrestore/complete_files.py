@@ -25,6 +25,7 @@ def file_beside(path: Path) -> Iterator[Path]:
     Args:
         path: The file, in a folder that is there; one that exists is replaced.
     """
+    path = _target(path)
     with _hidden_folder(path.parent) as folder:
         yield folder / path.name
         os.replace(folder / path.name, path)
@@ -40,6 +41,7 @@ def folder_beside(path: Path, replace: bool = False) -> Iterator[Path]:
             if the new one cannot take its place, and removed only then; a process that is killed
             between the two leaves it under a hidden name that ends in `.old`.
     """
+    path = _target(path)
     with _hidden_folder(path.parent) as folder:
         yield folder
         if not (replace and path.exists()):
@@ -66,6 +68,11 @@ def remove_unfinished(folder: Path) -> None:
     """Removes what killed processes were writing in a folder."""
     for path in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _target(path: Path) -> Path:
+    """What a path stands for: a link stays, and what it leads to is replaced."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager

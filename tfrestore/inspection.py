@@ -11,8 +11,9 @@ the presets are trained on; `benchmarks/inspection.py` prints how often they are
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tfrestore.audio.framing import ChunkPlan, process_in_chunks
 from tfrestore.audio.reading import AudioInfo, AudioReader, mean_bit_rate
 from tfrestore.audio.resampling import checked_sample_rate
 from tfrestore.audio.spectral_edges import SpectralEdge, SpectralEdges
+
+logger = logging.getLogger(__name__)
 
 #: How libsndfile calls the codings that lose something, and people.
 LOSSY_CODINGS = {
@@ -138,6 +141,31 @@ def inspect_file(path: str | os.PathLike) -> Inspection:
             reader.blocks(info.sample_rate), info.sample_rate, info.channels, info.frames
         )
     return dataclasses.replace(found, info=info, kbit_per_second=rate)
+
+
+def lacks_gaps(path: str | os.PathLike, name: str, restorer, gaps: Sequence = ()) -> bool:
+    """Whether a model that was named has nothing to do in a file, which a line then says.
+
+    One that fills gaps changes nothing where there are none.
+
+    Args:
+        path: The file.
+        name: What the line calls the model.
+        restorer: A `RecordingRestorer`, or a class of such.
+        gaps: Those that the caller knows of.
+
+    Raises:
+        AudioFileError: if the file cannot be read.
+    """
+    if gaps or not restorer.accepts_gaps or inspect_file(path).gaps:
+        return False
+    logger.info(
+        "%s: no gaps were found, and %s changes nothing else, so nothing is written; --gap "
+        "START-STOP names one that is not silent.",
+        path,
+        name,
+    )
+    return True
 
 
 def inspect_waveform(waveform: np.ndarray, sample_rate: int) -> Inspection:

@@ -12,15 +12,12 @@ that a preset adds would be cut off, so such a file is written at the preset's.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfrestore.inspection import LONGEST_GAP, Inspection, inspect_file, inspect_waveform
 from tfrestore.models.presets import Preset, shipped_presets
-
-logger = logging.getLogger(__name__)
 
 # Where LAME 3.100 cuts stereo off, Hz by kbit/s; one channel is cut off there at half the rate.
 STEREO_CUTOFFS = {
@@ -101,30 +98,6 @@ def cutoff_to_keep(path: str | os.PathLike, preset: Preset) -> float | None:
     return inspect_file(path).cutoff
 
 
-def lacks_gaps(path: str | os.PathLike, preset: Preset, gaps: Sequence = ()) -> bool:
-    """Whether a preset that was named has nothing to do in a file, which a line then says.
-
-    One that fills gaps changes nothing where there are none.
-
-    Args:
-        path: The file.
-        preset: The preset.
-        gaps: Those that the caller knows of.
-
-    Raises:
-        AudioFileError: if the file cannot be read.
-    """
-    if gaps or not preset.find_class("restorer").accepts_gaps or inspect_file(path).gaps:
-        return False
-    logger.info(
-        "%s: no gaps were found, and %s changes nothing else, so nothing is written; --gap "
-        "START-STOP names one that is not silent.",
-        path,
-        preset.name,
-    )
-    return True
-
-
 def choose(
     found: Inspection,
     presets: Sequence[Preset],
@@ -193,9 +166,10 @@ def _choose_for_gaps(found: Inspection, presets: Sequence[Preset]) -> Choice:
     if not able:
         return Choice(None, f"{found}: no preset fills gaps, so nothing is written")
     best = max(able, key=lambda preset: max(_restores(preset)["gaps"].values()))
-    also = ""
-    if found.codec == "MP3" or found.was_mp3:
-        also = "; what the encoder took is left to a second restoration of the result"
+    also, then = "", choose(replace(found, gaps=()), presets)
+    if then.preset:
+        rate = f" --output-rate {then.output_rate}" if then.output_rate else ""
+        also = f"; for what else it lost, restore the result with --preset {then.preset.name}{rate}"
     return Choice(best, f"{found}: filled with {best.name}{also}")
 
 

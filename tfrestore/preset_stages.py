@@ -8,6 +8,7 @@ spelt out, and its course. They are kept beside the weights, the last stage's as
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -73,15 +74,23 @@ def describe_stages(runs: Sequence[Path], name: str, hardware: Sequence[str | No
     return stages
 
 
-def write_stages(runs: Sequence[Path], stages: Sequence[dict], folder: Path) -> None:
+def write_stages(
+    runs: Sequence[Path], stages: Sequence[dict], folder: Path, is_shipped: bool
+) -> None:
     """Writes every stage's configuration and course into a preset folder.
 
     The configurations are without what only the machine knows that they were made on.
+
+    Args:
+        runs: The stages' run folders.
+        stages: What `describe_stages` says of them.
+        folder: Where to.
+        is_shipped: Whether the preset will be one of the package, whose name `train` knows then.
     """
     for run, stage in zip(runs, stages, strict=True):
         found = presets.find_preset(run)
         architecture = found.config.get("preset")
-        if stage is stages[-1] or architecture not in presets.preset_names():
+        if is_shipped and (stage is stages[-1] or architecture not in presets.preset_names()):
             architecture = stages[-1]["name"]
         sections = {each: found.config[each] for each in SECTIONS}
         content = {"preset": architecture, "family": found.family, **sections}
@@ -111,6 +120,8 @@ def _minutes(history: Sequence[dict]) -> float | None:
     if "steps_per_second" not in history[0]:
         return None
     steps = [0, *(int(row["step"]) for row in history)]
+    if not all(float(row["steps_per_second"] or 0) for row in history):
+        return None
     seconds = [
         (end - start) / float(row["steps_per_second"])
         for start, end, row in zip(steps, steps[1:], history, strict=False)
@@ -136,5 +147,5 @@ def _command(stage: dict, network: dict, before: dict | None) -> str:
     # as where what a network says was turned down after its training.
     for key, value in network.items():
         if before is not None and before.get(key, value) != value:
-            words.append(shlex.join(["--set", f"network.{key}={before[key]}"]))
+            words.append(shlex.join(["--set", f"network.{key}={json.dumps(before[key])}"]))
     return " ".join([*words, f"--data MUSIC --out {stage['name']}"])

@@ -51,6 +51,10 @@ class NamedModel:
             check_choices(self._options, self._noise, self._restorer, self._name)
         return self._restorer
 
+    def leaves_alone(self, source: Path, restorer) -> bool:
+        """Never: to look for gaps takes Keras, which is where the model runs and not here."""
+        return False
+
 
 class PresetModels:
     """The preset that was named, or for each file the shipped one that it needs.
@@ -92,11 +96,9 @@ class PresetModels:
         Raises:
             AudioFileError: if the file cannot be read.
         """
-        from tfrestore.preset_choice import Choice, choose_for_file, cutoff_to_keep, lacks_gaps
+        from tfrestore.preset_choice import Choice, choose_for_file, cutoff_to_keep
 
         if self._preset is not None:
-            if lacks_gaps(source, self._preset, self._options.gaps):
-                return None
             return Choice(self._preset, "", cutoff_to_keep(source, self._preset))
         choice = choose_for_file(
             source, with_gaps=bool(self._options.gaps), output_rate=self._options.output_rate
@@ -127,6 +129,17 @@ class PresetModels:
             check_choices(options, self._noise, restorer, f"the model in {name}")
             self._loaded[name] = restorer
         return self._loaded[name]
+
+    def leaves_alone(self, source: Path, restorer) -> bool:
+        """Whether a preset that was named has nothing to do in a file, which a line then says.
+
+        Raises:
+            AudioFileError: if the file cannot be read.
+        """
+        from tfrestore.inspection import lacks_gaps
+
+        named = self._preset
+        return named is not None and lacks_gaps(source, named.name, restorer, self._options.gaps)
 
 
 def check_choices(options: argparse.Namespace, noise, restorer, model: str) -> None:

@@ -276,6 +276,8 @@ def run_jobs(
                 with _task(bars, "loading the model"):
                     restorer = models.load(choice)
             with _noting_failure(source, failed):
+                if restorer and models.leaves_alone(source, restorer):
+                    restorer = None
                 # What fills gaps adds nothing that the file's rate would not have held.
                 rate = options.output_rate or (choice and choice.output_rate)
                 if restorer and rate is None and not restorer.accepts_gaps:

@@ -227,7 +227,8 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
         Whether the target was written; it is not where there is nothing to restore: no preset was
         named and none improves such a file, or the preset fills gaps and there are none.
     """
-    from tfrestore.preset_choice import choose_for_file, cutoff_to_keep, lacks_gaps
+    from tfrestore.inspection import lacks_gaps
+    from tfrestore.preset_choice import choose_for_file, cutoff_to_keep
 
     gaps = options.get("gaps") or ()
     if preset is None:
@@ -240,7 +241,7 @@ def restore_file(source, target, preset: str | os.PathLike | None = None, **opti
         options["sample_rate"] = rate or choice.output_rate
     else:
         found = presets.find_preset(preset)
-        if lacks_gaps(source, found, gaps):
+        if lacks_gaps(source, found.name, found.find_class("restorer"), gaps):
             return False
         keep_below = cutoff_to_keep(source, found)
     options.setdefault("keep_below", keep_below)

@@ -21,7 +21,7 @@ from tfrestore.command_line import available_cores
 from tfrestore.complete_files import write_text
 from tfrestore.data.catalogue import open_catalogue
 from tfrestore.data.degradation import parse_degradation
-from tfrestore.errors import UsageError
+from tfrestore.errors import InputError, UsageError
 from tfrestore.evaluation.rulers import RULERS
 from tfrestore.inspection import Inspection
 from tfrestore.models import presets
@@ -174,18 +174,28 @@ def ship(
         "known_failures": [*statements.failures, *_losses(scores)],
         "would_help": statements.would_help,
     }
+    if out is None:
+        # First, since it is by this that the preset is found.
+        _write_architecture(target.with_suffix(".yaml"), architecture)
     with complete_folder(target, replace=overwrite) as beside:
         dtype = "float16" if measurement.float16_costs_nothing() else "float32"
         exact.save_to_preset(beside, weights_dtype=dtype)
         size = (beside / presets.WEIGHTS_FILE).stat().st_size
         metadata = {**presets.read_metadata(beside), **metadata, "weights_bytes": size}
-        write_stages(runs, stages, beside)
+        write_stages(runs, stages, beside, is_shipped=out is None)
         _write_card(Preset(name, found.family, {}, folder=beside), metadata, out is None)
     if out is None:
-        write_text(target.with_suffix(".yaml"), architecture)
         for preset in presets.shipped_presets():
             refresh_card(preset)
     return target
+
+
+def _write_architecture(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror}).") from None
 
 
 def refresh_card(preset: Preset) -> None:

@@ -30,7 +30,7 @@ _LARGEST_EXACT_INTEGER = {tf.float32: 2**24 - 1, tf.float64: 2**53 - 1}
 _HUGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
 
 # What RapidJSON, TensorFlow Serving's parser, reads as well; strings are passed over.
-_STRING_OR_SHORT_CONSTANT = re.compile(rb'"(?:[^"\\]|\\.)*"|-NaN|-?Inf(?!inity)', re.DOTALL)
+_STRING_OR_SHORT_CONSTANT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-NaN|-?Inf(?!inity)', re.DOTALL)
 
 # Of NumPy's arrays.
 _MOST_DIMENSIONS = 32

@@ -234,8 +234,10 @@ class GrpcTransport:
         self._channel.close()
 
 
-# A name, an IPv4 address or an IPv6 one in brackets, and a port.
-_GRPC_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+# A name, an IPv4 address or an IPv6 one in brackets, and a port; or one of gRPC's own schemes.
+_GRPC_ADDRESS = re.compile(
+    r"(dns|ipv4|ipv6|unix|unix-abstract|xds):.+|(\[[^\]\s]+\]|[^\s:/\[\]]+):[0-9]{1,5}"
+)
 
 # The numbers that dtypes have in messages.
 _GRPC_STRING = 7

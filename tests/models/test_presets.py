@@ -214,6 +214,16 @@ def test_a_shipped_preset_restores_alike_in_a_process_of_another_precision(
     np.testing.assert_array_equal(*found)
 
 
+def test_a_network_saved_over_an_older_run_restores_by_itself(tmp_path, random_run):
+    folder = shutil.copytree(random_run, tmp_path / "run")
+    (folder / "config.yaml").write_text(
+        "restorer: {class_name: ApolloRestorer, sample_rate: 48000}"
+    )
+    UNet(filters=4, depth=2).save_to_preset(folder)
+    restorer = Restorer.from_preset(folder)
+    assert type(restorer).__name__ == "InpainterRestorer" and restorer.sample_rate == 16000
+
+
 def test_a_run_beside_a_yaml_file_of_its_name_is_found(tmp_path, random_run):
     run = shutil.copytree(random_run, tmp_path / "run")
     (tmp_path / "run.yaml").write_text("recipe: {}")

@@ -203,6 +203,8 @@ def test_nobody_at_the_address_is_one_line_when_the_time_is_over(option, capsys)
         ),
         (["--model=x", "--grpc="], "give an address such as localhost:8500"),
         (["--model=x", "--grpc=http://a:8500"], "give an address such as localhost:8500"),
+        (["--model=x", "--grpc=a", "--timeout=soon"], "--timeout: 'soon' is not a number"),
+        (["--model=x", "--grpc=a", "--version=new"], "--version: 'new' is not a whole number"),
         (["--model=x", "--grpc=a"], "give an address such as localhost:8500"),
         (["--model=x", "--grpc=a:1", "--metadata=x"], "not NAME=VALUE"),
         (["--model=x", "--grpc=a:1", "--version=1", "--label=x"], "not allowed with"),

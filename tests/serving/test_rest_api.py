@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.model_server.json_tensors import to_array
+from serving.model_server.json_tensors import read_object, to_array
 from serving.model_server.statuses import StatusError
 
 PREDICT = "/v1/models/toy:predict"
@@ -94,6 +94,9 @@ def test_what_rapidjson_reads_is_read(api):
     assert b"[Infinity, -Infinity, NaN]" in answer.body
     answer = api.predict('{"signature_name": "strings", "inputs": ["Inf \\" -NaN"]}')
     assert "Inf" in answer.body.decode() and answer.status == 200
+    # As base64 may well have it.
+    text = "Inf" * 5_000_000
+    assert read_object(f'{{"a": "{text}"}}'.encode()) == {"a": text}
     assert api.predict(b'\xef\xbb\xbf{"inputs": [1]}').json == {"outputs": [3.5]}
     assert api.predict('{"inputs": [1], "inputs": [2]}').json == {"outputs": [3.5]}
     answer = api.predict({"signature_name": "doubles", "inputs": [2**64, -(2**70)]})

@@ -350,8 +350,8 @@ def test_asked_to_end_it_finishes_what_runs_and_leaves_with_zero(server):
     client, answers = Client(server), []
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "toy", "slow"
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([1500])))
-    slow = json.dumps({"signature_name": "slow", "inputs": [1500]})
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([6000])))
+    slow = json.dumps({"signature_name": "slow", "inputs": [6000]})
 
     def ask_rest():
         answers.append(rest(server, "/v1/models/toy:predict", slow))
@@ -362,24 +362,25 @@ def test_asked_to_end_it_finishes_what_runs_and_leaves_with_zero(server):
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    time.sleep(1)
     server.process.send_signal(signal.SIGTERM)
     server.wait_for("new ones are refused")
     # Neither protocol waits with that until the other has ended.
+    until = time.monotonic() + 60
     with pytest.raises(grpc.RpcError) as error:
-        while True:
+        while time.monotonic() < until:
             Client(server).half_plus()
     assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     with pytest.raises(OSError):
-        while True:
+        while time.monotonic() < until:
             rest(server, "/v1/models/toy")
     assert not answers
     for thread in threads:
         thread.join()
     assert server.process.wait(60) == 0
     answers.sort(key=lambda each: isinstance(each, tuple))
-    assert tf.make_ndarray(answers[0].outputs["y"]).tolist() == [1500]
-    assert answers[1] == (200, {"outputs": [1500.0]})
+    assert tf.make_ndarray(answers[0].outputs["y"]).tolist() == [6000]
+    assert answers[1] == (200, {"outputs": [6000.0]})
     assert not [line for line in server.lines if "Traceback" in line]
 
 
@@ -393,6 +394,15 @@ def test_a_file_of_models_that_changes_is_served_anew(toy, tmp_path):
         file.write_text("model_config_list { nonsense")
         server.wait_for("what was served before is served on")
         assert rest(server, "/v1/models/first:predict", '{"inputs": [1]}')[0] == 200
+        # Nor is one of which a model is not there yet; it is tried again.
+        later = tmp_path / "later"
+        file.write_text(entry.format("later", later))
+        server.wait_for("did not become available")
+        assert rest(server, "/v1/models/first:predict", '{"inputs": [1]}')[0] == 200
+        shutil.copytree(toy, later)
+        server.wait_for("version 1 of later is served")
+        server.wait_for("its models are served")
+        server.lines.clear()
         file.write_text(entry.format("second", toy))
         server.wait_for("its models are served")
         assert rest(server, "/v1/models/second:predict", '{"inputs": [1]}')[0] == 200

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrestore.complete_files import write_text
+from tfrestore.complete_files import remove_unfinished, write_text
 from tfrestore.evaluation.measurement import Effort, Measurement, Subject
 from tfrestore.evaluation.scoring import Score
 
@@ -36,6 +36,7 @@ class UnfinishedEvaluation:
         self._identity = _identity(settings, files)
         self._found = {each.subject: each for each in self._read()}
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
         # Written anew: the last line of a run that was killed may be cut off.
         lines = [self._identity, *map(_to_json, self._found.values())]
         write_text(self.path, "".join(f"{line}\n" for line in lines))

@@ -227,6 +227,8 @@ def _read_folder(name: str, folder: Path) -> Preset:
     config = read_yaml(training) if training.is_file() else {}
     if not isinstance(config, dict):
         raise UsageError(f"{training}: holds no configuration; save the preset again.")
+    # What an older run's configuration says of a restorer is not of a network saved over it.
+    config.pop("restorer", None)
     if (folder / RESTORER_FILE).is_file():
         config["restorer"] = _read_json(folder / RESTORER_FILE)
     description = str(metadata.get("description", ""))

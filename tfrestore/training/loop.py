@@ -40,7 +40,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrestore.complete_files import write_text
+from tfrestore.complete_files import remove_unfinished, write_text
 from tfrestore.data.pipeline import decoding_error
 from tfrestore.data.tracks import Catalogue
 from tfrestore.errors import (
@@ -290,6 +290,8 @@ class TrainingRun:
             return {}
         if not self.validation_tracks:
             logger.info("there are no validation tracks; the model of the last epoch is kept")
+        # Of a run that was killed while it wrote.
+        remove_unfinished(self.folder)
         history = _History(self.folder / run_folder.HISTORY_FILE, keep_until=step)
         stage, train_step = None, None
         test_step = self._distributed(self.trainer.test_step)
