@@ -42,10 +42,10 @@ def every_file(folder):
 @pytest.fixture
 def one_model(monkeypatch, identity_run):
     """Loads the model once for all tests that are not about loading, nor about its having to do."""
-    from tfrestore import preset_choice
+    from tfrestore import inspection
     from tfrestore.restorer import Restorer
 
-    monkeypatch.setattr(preset_choice, "lacks_gaps", lambda *_: False)
+    monkeypatch.setattr(inspection, "lacks_gaps", lambda *_: False)
     if not hasattr(one_model, "loaded"):
         one_model.loaded = Restorer.from_preset(identity_run, chunk_seconds=1.0)
     monkeypatch.setattr(Restorer, "from_preset", lambda preset, **options: one_model.loaded)
