@@ -92,7 +92,9 @@ def write_stages(
         architecture = found.config.get("preset")
         if is_shipped and (stage is stages[-1] or architecture not in presets.preset_names()):
             architecture = stages[-1]["name"]
-        sections = {each: found.config[each] for each in SECTIONS}
+        # With what the run had by default: the architecture may say otherwise.
+        config = resolve(found).config
+        sections = {each: config[each] for each in SECTIONS}
         content = {"preset": architecture, "family": found.family, **sections}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_text(folder / stage["configuration"], text)
@@ -117,14 +119,12 @@ def read_history(run: Path) -> list[dict]:
 
 def _minutes(history: Sequence[dict]) -> float | None:
     """How long the steps took; a history says so by their rate in each epoch."""
-    if "steps_per_second" not in history[0]:
+    rates = [float(row.get("steps_per_second") or 0) for row in history]
+    if not all(rates):
         return None
-    steps = [0, *(int(row["step"]) for row in history)]
-    if not all(float(row["steps_per_second"] or 0) for row in history):
-        return None
+    ends = [int(row["step"]) for row in history]
     seconds = [
-        (end - start) / float(row["steps_per_second"])
-        for start, end, row in zip(steps, steps[1:], history, strict=False)
+        (end - begin) / rate for begin, end, rate in zip([0, *ends[:-1]], ends, rates, strict=True)
     ]
     return sum(seconds) / 60
 

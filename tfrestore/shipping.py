@@ -30,7 +30,7 @@ from tfrestore.output_files import complete_folder
 from tfrestore.preset_card import CARD_FILE, make_card
 from tfrestore.preset_choice import choose
 from tfrestore.preset_measurement import measure_preset, measurement_rate
-from tfrestore.preset_stages import describe_stages, read_history, write_stages
+from tfrestore.preset_stages import describe_stages, write_stages
 from tfrestore.restorer import Restorer
 from tfrestore.training.configuration import NOTES
 from tfrestore.yaml_files import read_yaml
@@ -118,7 +118,6 @@ def ship(
     if target.exists() and not overwrite:
         raise UsageError(f"{target}: exists already; --overwrite replaces it.")
     architecture = _architecture(found, name, statements, run)
-    read_history(run)
     told = len(statements.earlier_hardware)
     if told >= len(runs):
         raise UsageError(
@@ -208,6 +207,7 @@ def refresh_card(preset: Preset) -> None:
 
 
 def _write_card(preset: Preset, metadata: dict, is_shipped: bool) -> None:
+    # Presets are chosen by what lies in their folders.
     text = json.dumps(metadata, indent=2, allow_nan=False) + "\n"
     write_text(preset.folder / presets.METADATA_FILE, text)
     others = [each for each in presets.shipped_presets() if each.name != preset.name]

@@ -261,8 +261,15 @@ def test_what_is_shipped_is_complete_and_fits_its_architecture(preset):
         assert heading in card
     stages = metadata["training"]["stages"]
     assert len(list(folder.glob("stage-*"))) == 2 * (len(stages) - 1)
+    last = resolve(preset, folder / "config.yaml").config
     for stage in stages:
         history = (folder / stage["history"]).read_text().splitlines()
         assert int(history[-1].split(",")[1]) == stage["steps"]
-        config = resolve(preset, folder / stage["configuration"]).config
+        # As train resolves it, from the architecture that the file names.
+        file = folder / stage["configuration"]
+        architecture = presets.find_preset(yaml.safe_load(file.read_text())["preset"])
+        config = resolve(architecture, file).config
         assert config["training"]["batch_size"] == stage["batch_size"]
+        for section, values in last.items():
+            expected = {k: stage["otherwise"].get(f"{section}.{k}", v) for k, v in values.items()}
+            assert config[section] == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from tfrestore.pictures import spectrogram_picture
 from tfrestore.restorer import Restorer
 
 
-class PairExamples:
+class PairExamples(abc.ABC):
     """A trainer's batches, of what a family's `pairs` makes, and what its training looks like.
 
     Attributes:
@@ -36,9 +37,9 @@ class PairExamples:
         """
         return self.pairs_of(tracks).dataset(tracks, batch_size, seed, start, batches)
 
+    @abc.abstractmethod
     def listen(self, restorer: Restorer, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
         """Some seconds degraded, as they were, and restored: by name, float32 `(samples,)`."""
-        raise NotImplementedError
 
     def illustrate(self, restorer: Restorer, tracks: Sequence[Track]):
         """What TensorBoard shows and plays.
