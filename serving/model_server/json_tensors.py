@@ -281,15 +281,15 @@ def _flatten(value, level: int, shape: list[int], dtype: tf.DType, flat: list) -
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
             f"{shape[level]}"
         )
-    # The usual case, a hundred times as fast as the general one.
-    if level == len(shape) - 1 and _fit(value, dtype):
+    # The usual case, which is not looked at one by one.
+    if level == len(shape) - 1 and _are_plain(value, dtype):
         flat.extend(value)
         return
     for each in value:
         _flatten(each, level + 1, shape, dtype, flat)
 
 
-def _fit(values: list, dtype: tf.DType) -> bool:
+def _are_plain(values: list, dtype: tf.DType) -> bool:
     """Whether all are surely what `_checked` takes as they are."""
     kinds = set(map(type, values))
     if dtype in _INTEGERS:
